@@ -1,0 +1,107 @@
+-- Small helpers that the other files rest on, and the registers of numbers that must not collide.
+--
+-- Advisory lock classes (first key of the two-key form), all of this database:
+--   7067001 the door of a queue            second key hashtext(queue)             doorbell.sql
+--   7067002 a seat on a queue's bench      second key hashtext(queue || '#' || n) doorbell.sql
+--   7067003 a worker's claims against its rescue   second key the worker id       claim.sql, rescue.sql
+--   7067004 one maintainer at a time       1 promote, 2 rescue, 3 retain, 4 merge_stats, 5 expire
+--   7067005 one installer at a time        second key 1                           install.sql
+--
+-- SQLSTATEs of pgqueue (never 55000 or 55P03, which Npgsql retries as transient):
+--   PQ001 lease_lost         another attempt owns the job, or it finished: roll back and stop
+--   PQ002 illegal_status     the job's status does not allow this
+--   PQ003 job_not_found      no such job (or another tenant's)
+--   PQ004 worker_gone        this worker is unknown, stopped or declared dead: register again
+--   PQ005 unique_key_taken   another unfinished job holds the key
+--   PQ006 invalid_argument   an argument makes no sense
+--   PQ007 use_function       this table is moved by functions only; the hint names the right one
+-- Refusals at insert look like constraints (23514): jobs_job_type_known, jobs_job_type_enabled.
+
+-- Upper bounds in seconds of the buckets that stats counts waits and runs in (1-2-5 steps, 1 ms to 28 h).
+create or replace function pgqueue.stats_bounds()
+returns double precision[]
+language sql
+immutable
+parallel safe
+begin atomic
+    select '{0.001,0.002,0.005,0.01,0.02,0.05,0.1,0.2,0.5,1,2,5,10,20,50,100,200,500,
+            1000,2000,5000,10000,20000,50000,100000}'::double precision[];
+end;
+revoke all on function pgqueue.stats_bounds() from public;
+
+-- The tenant that the session is confined to; NULL = not confined. A login that is mapped stays confined whatever
+-- SET ROLE says; an unmapped login that SETs a mapped role is confined while it holds that role. Both are roles,
+-- never a setting that anyone can set. Security definer, so that nobody needs to read pgqueue.tenants.
+-- Proved by tests/security/test_tenants.py.
+create or replace function pgqueue.current_tenant()
+returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce(
+        (select t.tenant_id from pgqueue.tenants t where t.role_name = session_user),
+        (select t.tenant_id from pgqueue.tenants t
+         where t.role_name = nullif(current_setting('role', true), 'none')));
+end
+$$;
+revoke all on function pgqueue.current_tenant() from public;
+
+-- Raises PQ003 when the job does not exist or belongs to another tenant than the session's.
+create or replace function pgqueue.check_job(p_job_id uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant text := pgqueue.current_tenant();
+begin
+    if not exists (
+        select from pgqueue.jobs j
+        where j.id = p_job_id and (v_tenant is null or j.tenant_id = v_tenant)
+    ) then
+        raise exception using errcode = 'PQ003', message = format('job %s does not exist', p_job_id),
+            hint = 'It may have been removed by retention; pgqueue.job_status shows what is there.';
+    end if;
+end
+$$;
+revoke all on function pgqueue.check_job(uuid) from public;
+
+-- The queue that a job of this type goes to when its row names p_queue.
+create or replace function pgqueue.effective_queue(p_queue text, p_job_type text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(p_queue, (select t.queue from pgqueue.job_types t where t.job_type = p_job_type), 'default');
+$$;
+revoke all on function pgqueue.effective_queue(text, text) from public;
+
+-- Appends one outcome to the statistics. p_started_at NULL = the job never ran.
+create or replace function pgqueue.count_outcome(
+    p_job_type text,
+    p_queue text,
+    p_worker_id bigint,
+    p_outcome text,
+    p_ready_at timestamptz,
+    p_started_at timestamptz,
+    p_ended_at timestamptz
+)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into pgqueue.stats_log
+        (minute, job_type, queue, worker_id, outcome, wait_bucket, run_bucket, jobs, wait_seconds, run_seconds)
+    select date_trunc('minute', p_ended_at), p_job_type, p_queue, p_worker_id, p_outcome,
+        width_bucket(w.wait, pgqueue.stats_bounds()), width_bucket(w.run, pgqueue.stats_bounds()),
+        1, coalesce(w.wait, 0), coalesce(w.run, 0)
+    from (select greatest(extract(epoch from p_started_at - p_ready_at), 0)::double precision as wait,
+                 greatest(extract(epoch from p_ended_at - p_started_at), 0)::double precision as run) w;
+$$;
+revoke all on function pgqueue.count_outcome(text, text, bigint, text, timestamptz, timestamptz, timestamptz) from public;

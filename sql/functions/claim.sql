@@ -1,0 +1,185 @@
+-- Claiming: jobs move from ready to running, and the caller gets them with their fencing tokens.
+--
+-- Order: priority, then the queues as given, then position. Rows locked by another claim are skipped, so claims
+-- never wait for each other and never hand out a job twice.
+--
+-- Floors: p_floors[(queue - 1) * 4 + priority + 1] is the position below which the caller has seen nothing left
+-- (queue counted from 1 as in p_queues). It spares the scan over the dead index entries of jobs already claimed: with
+-- 20,000 of them 228 buffers and 3.5 ms without floors, 4 buffers and 0.05 ms with. It is a hint, held in the
+-- caller's memory. Jobs below it can still appear (a position drawn early, committed late), so callers claim without
+-- floors (NULL) before they sleep and, while busy, at an interval that keeps such sweeps below 2 % of their time.
+--
+-- One plan at every size, with and without statistics: lanes (priority, then queue) come from one function scan, so no join
+-- order is left to choose; the lateral subquery can only be an index scan in the order of ready_claim_key, the DELETE goes by ctid, each job is looked up by its primary key. With a plain join the
+-- generic plan hashed whole tables (100 ms instead of 1 ms). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
+-- runs once per row of a nested loop and claims more than the limit.
+-- Proved by tests/sql/test_claim.py and tests/races/test_claim.py.
+
+-- Raises PQ004 unless the worker may claim; returns the types that it handles (NULL = any). Takes the shared lock
+-- that keeps rescue from declaring the worker dead while its claim is in flight, before it looks.
+create or replace function pgqueue.check_worker(p_worker bigint)
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_worker pgqueue.workers;
+begin
+    perform pg_advisory_xact_lock_shared(7067003, (p_worker % 2147483647)::integer);
+    select * into v_worker from pgqueue.workers w where w.id = p_worker;
+    if not found or v_worker.dead_at is not null or v_worker.stopped_at is not null then
+        raise exception using errcode = 'PQ004', message = format('worker %s is unknown, stopped or declared dead', p_worker),
+            hint = 'Register again: select pgqueue.register_worker(name, queues).';
+    end if;
+    if v_worker.heartbeat_at + v_worker.lease < clock_timestamp() then
+        raise exception using errcode = 'PQ004', message = format('the lease of worker %s ended at %s', p_worker,
+                v_worker.heartbeat_at + v_worker.lease),
+            hint = 'Call pgqueue.heartbeat(worker) before claiming; the default lease is 20 seconds.';
+    end if;
+    return v_worker.job_types;
+end
+$$;
+revoke all on function pgqueue.check_worker(bigint) from public;
+
+-- Claim up to p_limit jobs. Payload and headers come as text: PostgreSQL stores JSON that clients refuse to load,
+-- and one such job must not strand its batch-mates. run_seconds_max NULL = no time limit.
+create or replace function pgqueue.claim(
+    p_worker bigint,
+    p_queues text[] default '{default}',
+    p_limit integer default 1,
+    p_floors bigint[] default null
+)
+returns table (
+    job_id uuid,
+    token bigint,
+    job_type text,
+    queue text,
+    priority smallint,
+    pos bigint,
+    attempt integer,
+    max_attempts integer,
+    run_seconds_max double precision,
+    payload text,
+    headers text,
+    tenant_id text,
+    created_at timestamptz,
+    ready_at timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_types text[] := pgqueue.check_worker(p_worker);
+    v_queues integer := cardinality(p_queues);
+    v_max_attempts integer := (select s.max_attempts from pgqueue.settings s where s.only_row);
+    v_not_now text[];
+begin
+    if p_limit is null or p_limit < 1 or p_limit > 10000 then
+        raise exception using errcode = 'PQ006', message = format('p_limit is %s, not between 1 and 10000', p_limit);
+    end if;
+    select array_agg(t.job_type) into v_not_now from pgqueue.job_types t where t.paused_at is not null or not t.enabled;
+    return query
+        with picked as materialized (
+            select x.*
+            from generate_series(0, 4 * v_queues - 1) as lane (n)
+            cross join lateral (
+                select r.ctid as tid, r.job_id, r.queue, r.priority, r.pos, r.job_type, r.attempts, r.flags, r.ready_at
+                from pgqueue.ready r
+                where r.queue = p_queues[lane.n % v_queues + 1]
+                    and r.priority = (lane.n / v_queues)::smallint
+                    and r.pos >= coalesce(p_floors[lane.n % v_queues * 4 + lane.n / v_queues + 1], 0)
+                    and (v_types is null or r.job_type = any (v_types))
+                    and (v_not_now is null or r.job_type <> all (v_not_now))
+                    and (r.expires_at is null or r.expires_at > clock_timestamp())
+                    and not exists (select from pgqueue.queues k where k.queue = p_queues[lane.n % v_queues + 1] and k.paused_at is not null)
+                order by r.pos
+                limit p_limit
+                for update of r skip locked
+            ) x
+            limit p_limit
+        ), gone as (
+            delete from pgqueue.ready r where r.ctid = any (array(select p.tid from picked p))
+        ), owned as materialized (
+            select p.*, nextval('pgqueue.token_seq') as token, clock_timestamp() as started_at,
+                coalesce(j.max_attempts, t.max_attempts, v_max_attempts) as max_attempts,
+                coalesce(j.timeout, t.timeout) as timeout,
+                j.payload::text as payload, j.headers::text as headers, j.tenant_id, j.created_at
+            from picked p
+            cross join lateral (
+                select w.max_attempts, w.timeout, w.payload, w.headers, w.tenant_id, w.created_at
+                from pgqueue.jobs w where w.id = p.job_id limit 1
+            ) j
+            left join lateral (
+                select jt.max_attempts, jt.timeout from pgqueue.job_types jt where jt.job_type = p.job_type limit 1
+            ) t on true
+        ), moved as (
+            insert into pgqueue.running (job_id, token, worker_id, attempt, queue, priority, job_type, flags, ready_at,
+                started_at, deadline_at)
+            select o.job_id, o.token, p_worker, o.attempts + 1, o.queue, o.priority, o.job_type, o.flags, o.ready_at,
+                o.started_at, o.started_at + o.timeout
+            from owned o
+        )
+        select o.job_id, o.token, o.job_type, o.queue, o.priority, o.pos, o.attempts + 1, o.max_attempts,
+            extract(epoch from o.timeout)::double precision, o.payload, o.headers, o.tenant_id, o.created_at, o.ready_at
+        from owned o;
+end
+$$;
+revoke all on function pgqueue.claim(bigint, text[], integer, bigint[]) from public;
+
+-- Claim this one job, whatever its place in the queue (it must be ready; pauses do not hold it back). No row = it is not.
+create or replace function pgqueue.claim_job(p_worker bigint, p_job_id uuid)
+returns table (
+    job_id uuid,
+    token bigint,
+    job_type text,
+    queue text,
+    priority smallint,
+    pos bigint,
+    attempt integer,
+    max_attempts integer,
+    run_seconds_max double precision,
+    payload text,
+    headers text,
+    tenant_id text,
+    created_at timestamptz,
+    ready_at timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_ready pgqueue.ready;
+    v_job pgqueue.jobs;
+    v_type pgqueue.job_types;
+    v_timeout interval;
+    v_token bigint := nextval('pgqueue.token_seq');
+    v_started_at timestamptz;
+begin
+    perform pgqueue.check_worker(p_worker);
+    delete from pgqueue.ready r where r.job_id = p_job_id returning * into v_ready;
+    if not found then
+        return;
+    end if;
+    select * into v_job from pgqueue.jobs j where j.id = p_job_id;
+    select * into v_type from pgqueue.job_types t where t.job_type = v_ready.job_type;
+    v_timeout := coalesce(v_job.timeout, v_type.timeout);
+    v_started_at := clock_timestamp();
+    insert into pgqueue.running (job_id, token, worker_id, attempt, queue, priority, job_type, flags, ready_at, started_at, deadline_at)
+    values (p_job_id, v_token, p_worker, v_ready.attempts + 1, v_ready.queue, v_ready.priority, v_ready.job_type,
+        v_ready.flags, v_ready.ready_at, v_started_at, v_started_at + v_timeout);
+    return query
+        select p_job_id, v_token, v_ready.job_type, v_ready.queue, v_ready.priority, v_ready.pos, v_ready.attempts + 1,
+            coalesce(v_job.max_attempts, v_type.max_attempts, s.max_attempts),
+            extract(epoch from v_timeout)::double precision, v_job.payload::text, v_job.headers::text, v_job.tenant_id,
+            v_job.created_at, v_ready.ready_at
+        from pgqueue.settings s;
+end
+$$;
+revoke all on function pgqueue.claim_job(bigint, uuid) from public;

@@ -1,0 +1,380 @@
+-- Completing: everything that a worker says about a job names (job id, token). A stale token changes nothing.
+--
+-- An outcome is a JSON object, all keys optional; NULL = plain success:
+--   do            'complete' (default), 'fail', 'snooze', 'release' or 'cancel'
+--   result, result_url, metrics {}, errors [{code, message, item, retryable}], created [[entity_type, entity_id], ...],
+--   status 'partial' (implied by errors), follow_ups [job, ...] as enqueue_many() takes them      with complete
+--   error {code, message, ...}, retryable (true), retry_after_seconds, errors, metrics            with fail
+--   delay_seconds                                                                                 with snooze
+--   reason                                                                                        with cancel
+
+-- What is wrong with an outcome of 'complete', in words; NULL = nothing.
+create or replace function pgqueue.outcome_problem(p_outcome jsonb)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when p_outcome is null then null
+        when jsonb_typeof(p_outcome) <> 'object' then 'the outcome is not a JSON object'
+        when jsonb_typeof(p_outcome -> 'errors') not in ('array', 'null') then 'errors is not an array'
+        when jsonb_typeof(p_outcome -> 'metrics') not in ('object', 'null') then 'metrics is not an object'
+        when jsonb_typeof(p_outcome -> 'created') not in ('array', 'null') then 'created is not an array'
+        when jsonb_typeof(p_outcome -> 'follow_ups') not in ('array', 'null') then 'follow_ups is not an array'
+        when length(p_outcome ->> 'result_url') > 2000 then 'result_url is longer than 2,000 characters'
+        when coalesce(p_outcome ->> 'status', 'succeeded') not in ('succeeded', 'partial') then 'status is neither succeeded nor partial'
+        when pg_column_size(p_outcome) > 16777216 then 'the outcome is larger than 16 MiB'
+    end;
+$$;
+revoke all on function pgqueue.outcome_problem(jsonb) from public;
+
+-- Complete the jobs that their tokens still own; returns how many. p_outcomes NULL = all plain.
+-- Locks running rows in job_id order, then jobs rows of keyed jobs. One statement moves the batch and counts it.
+create or replace function pgqueue.complete_owned(p_job_ids uuid[], p_tokens bigint[], p_outcomes jsonb[])
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_done bigint;
+    v_flagged uuid[];
+    v_rich uuid[];
+begin
+    with given as materialized (
+        select distinct on (u.job_id) u.job_id, u.token, u.outcome
+        from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
+        order by u.job_id
+    ), owned as materialized (
+        select r.*, g.outcome
+        from given g
+        cross join lateral (
+            select x.ctid as tid, x.*
+            from pgqueue.running x
+            where x.job_id = g.job_id and x.token = g.token
+            for update
+        ) r
+    ), gone as (
+        delete from pgqueue.running x where x.ctid = any (array(select o.tid from owned o))
+    ), moved as (
+        insert into pgqueue.finished (job_id, status, job_type, queue, token, attempt, worker_id, ready_at, started_at,
+            finished_at, result, result_url, errors, metrics, progress, progress_message)
+        select o.job_id,
+            case when o.outcome ->> 'status' = 'partial' or jsonb_array_length(nullif(o.outcome -> 'errors', 'null')) > 0
+                then 'partial' else 'succeeded' end,
+            o.job_type, o.queue, o.token, o.attempt, o.worker_id, o.ready_at, o.started_at, v_now,
+            nullif(o.outcome -> 'result', 'null'), o.outcome ->> 'result_url', nullif(o.outcome -> 'errors', 'null'),
+            nullif(o.outcome -> 'metrics', 'null'), o.progress, o.progress_message
+        from owned o
+        returning status, job_type, queue, worker_id, ready_at, started_at
+    ), counted as (
+        insert into pgqueue.stats_log (minute, job_type, queue, worker_id, outcome, wait_bucket, run_bucket, jobs,
+            wait_seconds, run_seconds)
+        select date_trunc('minute', v_now), b.job_type, b.queue, b.worker_id, b.status, b.wait_bucket, b.run_bucket,
+            count(*), sum(b.wait), sum(b.run)
+        from (
+            select m.*, width_bucket(m.wait, pgqueue.stats_bounds()) as wait_bucket,
+                width_bucket(m.run, pgqueue.stats_bounds()) as run_bucket
+            from (
+                select f.job_type, f.queue, f.worker_id, f.status,
+                    greatest(extract(epoch from f.started_at - f.ready_at)::double precision, 0) as wait,
+                    greatest(extract(epoch from v_now - f.started_at)::double precision, 0) as run
+                from moved f
+            ) m
+        ) b
+        group by b.job_type, b.queue, b.worker_id, b.status, b.wait_bucket, b.run_bucket
+    )
+    select count(*), array_agg(o.job_id) filter (where o.flags <> 0),
+        array_agg(o.job_id) filter (where o.outcome ?| '{created,follow_ups}')
+    into v_done, v_flagged, v_rich
+    from owned o;
+
+    if v_flagged is not null then
+        perform pgqueue.after_finish(v_flagged);
+    end if;
+    if v_rich is not null then
+        perform pgqueue.store_created(u.job_id, u.outcome)
+        from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
+        where u.job_id = any (v_rich);
+    end if;
+    return v_done;
+end
+$$;
+revoke all on function pgqueue.complete_owned(uuid[], bigint[], jsonb[]) from public;
+
+-- The rows that a job created, and the jobs that it wants to follow it, with its completion.
+create or replace function pgqueue.store_created(p_job_id uuid, p_outcome jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into pgqueue.job_results (job_id, entity_type, entity_id)
+    select p_job_id, c.pair ->> 0, c.pair ->> 1
+    from jsonb_array_elements(coalesce(nullif(p_outcome -> 'created', 'null'), '[]')) as c (pair)
+    on conflict do nothing;
+    perform pgqueue.insert_many(p_outcome -> 'follow_ups', 'ignore',
+        (select j.tenant_id from pgqueue.jobs j where j.id = p_job_id))
+    where jsonb_array_length(coalesce(nullif(p_outcome -> 'follow_ups', 'null'), '[]')) > 0;
+end
+$$;
+revoke all on function pgqueue.store_created(uuid, jsonb) from public;
+
+-- Complete one job, in the caller's transaction: with a handler's own writes it commits together or not at all.
+-- Returns the status (succeeded, partial). Repeating it with the same token is harmless. Raises PQ001 (lease lost), which
+-- aborts the transaction: that is the exactly-once path.
+create or replace function pgqueue.complete(
+    p_job_id uuid,
+    p_token bigint,
+    p_result jsonb default null,
+    p_result_url text default null,
+    p_errors jsonb default null,
+    p_metrics jsonb default null,
+    p_created jsonb default null,
+    p_follow_ups jsonb default null
+)
+returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outcome jsonb;
+    v_problem text;
+    v_status text;
+begin
+    if num_nonnulls(p_result, p_result_url, p_errors, p_metrics, p_created, p_follow_ups) > 0 then
+        v_outcome := jsonb_strip_nulls(jsonb_build_object('result_url', p_result_url))
+            || jsonb_build_object('result', p_result, 'errors', p_errors, 'metrics', p_metrics, 'created', p_created,
+                'follow_ups', p_follow_ups);
+        v_problem := pgqueue.outcome_problem(v_outcome);
+        if v_problem is not null then
+            raise exception using errcode = 'PQ006', message = format('job %s cannot be completed: %s', p_job_id, v_problem);
+        end if;
+    end if;
+    perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[v_outcome]);
+    -- Only a completion by this token counts as ours: the rescue of a job past its deadline fails it under the same token.
+    select f.status into v_status from pgqueue.finished f
+    where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial');
+    if v_status is null then
+        perform pgqueue.raise_lease_lost(p_job_id, p_token);
+    end if;
+    return v_status;
+end
+$$;
+revoke all on function pgqueue.complete(uuid, bigint, jsonb, text, jsonb, jsonb, jsonb, jsonb) from public;
+
+-- Report a batch of outcomes (see the top of this file). Returns only the refused ones: 'lease_lost', so that one
+-- zombie does not undo its batch-mates. An outcome that PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job
+-- alone, with code result_refused and no retry. Repeating a batch is harmless.
+-- Proved by tests/sql/test_report.py.
+create or replace function pgqueue.report(p_job_ids uuid[], p_tokens bigint[], p_outcomes text[] default null)
+returns table (job_id uuid, token bigint, refused text)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_given integer := coalesce(cardinality(p_job_ids), 0);
+    v_outcomes jsonb[];
+    v_odd integer[];
+    v_plain_ids uuid[] := p_job_ids;
+    v_plain_tokens bigint[] := p_tokens;
+    v_plain_outcomes jsonb[];
+    v_done bigint;
+begin
+    if v_given <> coalesce(cardinality(p_tokens), 0) or v_given <> coalesce(cardinality(p_outcomes), v_given) then
+        raise exception using errcode = 'PQ006', message = 'job ids, tokens and outcomes differ in number';
+    end if;
+    if v_given = 0 then
+        return;
+    end if;
+    if p_outcomes is not null and array_remove(p_outcomes, null) <> '{}' then
+        v_outcomes := pgqueue.parse_outcomes(p_outcomes);
+        select array_agg(u.n::integer order by u.job_id) into v_odd
+        from unnest(p_job_ids, v_outcomes) with ordinality as u (job_id, outcome, n)
+        where coalesce(u.outcome ->> 'do', 'complete') <> 'complete';
+        if v_odd is null then
+            v_plain_outcomes := v_outcomes;
+        else
+            select array_agg(u.job_id), array_agg(u.token), array_agg(u.outcome)
+            into v_plain_ids, v_plain_tokens, v_plain_outcomes
+            from unnest(p_job_ids, p_tokens, v_outcomes) with ordinality as u (job_id, token, outcome, n)
+            where u.n <> all (v_odd);
+        end if;
+    end if;
+
+    v_done := 0;
+    if v_plain_ids is not null then
+        v_done := pgqueue.complete_owned(v_plain_ids, v_plain_tokens, v_plain_outcomes);
+        if v_done < cardinality(v_plain_ids) then
+            return query
+                select u.job_id, u.token, 'lease_lost'
+                from unnest(v_plain_ids, v_plain_tokens) as u (job_id, token)
+                where not exists (
+                    select from pgqueue.finished f
+                    where f.job_id = u.job_id and f.token = u.token and f.status in ('succeeded', 'partial'));
+        end if;
+    end if;
+    if v_odd is not null then
+        return query
+            select u.job_id, u.token, 'lease_lost'
+            from unnest(v_odd) as o (n)
+            cross join lateral (select p_job_ids[o.n], p_tokens[o.n], v_outcomes[o.n]) as u (job_id, token, outcome)
+            where not pgqueue.report_other(u.job_id, u.token, u.outcome);
+    end if;
+end
+$$;
+revoke all on function pgqueue.report(uuid[], bigint[], text[]) from public;
+
+-- The outcomes as jsonb; one that PostgreSQL cannot take becomes a failure of its job. The whole batch is cast at
+-- once; only when that fails each is tried alone.
+create or replace function pgqueue.parse_outcomes(p_outcomes text[])
+returns jsonb[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outcomes jsonb[];
+    v_problem text;
+begin
+    begin
+        v_outcomes := p_outcomes::jsonb[];
+    exception when data_exception or program_limit_exceeded or statement_too_complex then
+        for i in 1..cardinality(p_outcomes) loop
+            begin
+                v_outcomes[i] := p_outcomes[i]::jsonb;
+            exception when data_exception or program_limit_exceeded or statement_too_complex then
+                v_outcomes[i] := pgqueue.refused_outcome(sqlerrm);
+            end;
+        end loop;
+    end;
+    for i in 1..cardinality(p_outcomes) loop
+        v_problem := pgqueue.outcome_problem(v_outcomes[i]);
+        if v_problem is not null then
+            v_outcomes[i] := pgqueue.refused_outcome(v_problem);
+        end if;
+    end loop;
+    return v_outcomes;
+end
+$$;
+revoke all on function pgqueue.parse_outcomes(text[]) from public;
+
+create or replace function pgqueue.refused_outcome(p_problem text)
+returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object('do', 'fail', 'retryable', false, 'error',
+        jsonb_build_object('code', 'result_refused', 'message', 'PostgreSQL cannot store what the handler returned: ' || p_problem));
+$$;
+revoke all on function pgqueue.refused_outcome(text) from public;
+
+-- One outcome that is not a completion. False = lease lost.
+create or replace function pgqueue.report_other(p_job_id uuid, p_token bigint, p_outcome jsonb)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    case p_outcome ->> 'do'
+        when 'fail' then
+            perform pgqueue.fail(p_job_id, p_token, nullif(p_outcome -> 'error', 'null'),
+                coalesce((p_outcome ->> 'retryable')::boolean, true),
+                make_interval(secs => (p_outcome ->> 'retry_after_seconds')::double precision),
+                nullif(p_outcome -> 'errors', 'null'), nullif(p_outcome -> 'metrics', 'null'));
+        when 'snooze' then
+            perform pgqueue.snooze(p_job_id, p_token,
+                make_interval(secs => coalesce((p_outcome ->> 'delay_seconds')::double precision, 0)));
+        when 'release' then
+            perform pgqueue.release(p_job_id, p_token);
+        when 'cancel' then
+            perform pgqueue.cancel_running(p_job_id, p_token, p_outcome ->> 'reason');
+        else
+            perform pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_unknown',
+                'message', format('unknown outcome %L', p_outcome ->> 'do')), false);
+    end case;
+    return true;
+exception
+    when sqlstate 'PQ001' then
+        return false;
+    when data_exception or check_violation or sqlstate 'PQ006' then
+        -- The outcome makes no sense in one of its numbers: the job fails with that as its error.
+        begin
+            perform pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), false);
+            return true;
+        exception when sqlstate 'PQ001' then
+            return false;
+        end;
+end
+$$;
+revoke all on function pgqueue.report_other(uuid, bigint, jsonb) from public;
+
+-- One round trip: report a batch and claim the next. Rows with refused set answer the report; the others are claimed.
+create or replace function pgqueue.exchange(
+    p_worker bigint,
+    p_queues text[],
+    p_limit integer,
+    p_floors bigint[],
+    p_job_ids uuid[],
+    p_tokens bigint[],
+    p_outcomes text[] default null
+)
+returns table (
+    refused text,
+    job_id uuid,
+    token bigint,
+    job_type text,
+    queue text,
+    priority smallint,
+    pos bigint,
+    attempt integer,
+    max_attempts integer,
+    run_seconds_max double precision,
+    payload text,
+    headers text,
+    tenant_id text,
+    created_at timestamptz,
+    ready_at timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select r.refused, r.job_id, r.token, null, null, null::smallint, null::bigint, null::integer, null::integer,
+            null::double precision, null, null, null, null::timestamptz, null::timestamptz
+        from pgqueue.report(p_job_ids, p_tokens, p_outcomes) r;
+    return query
+        select null, c.* from pgqueue.claim(p_worker, p_queues, p_limit, p_floors) c;
+end
+$$;
+revoke all on function pgqueue.exchange(bigint, text[], integer, bigint[], uuid[], bigint[], text[]) from public;
+
+-- After a lost reply: what became of this attempt? 'finished', 'running' (still owned), 'ended' (recorded as an
+-- attempt that did not finish the job) or 'lost'.
+create or replace function pgqueue.settle(p_job_id uuid, p_token bigint)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when exists (select from pgqueue.finished f where f.job_id = p_job_id and f.token = p_token) then 'finished'
+        when exists (select from pgqueue.running r where r.job_id = p_job_id and r.token = p_token) then 'running'
+        when exists (select from pgqueue.attempts a where a.job_id = p_job_id and a.token = p_token
+            and a.outcome not in ('lost', 'timed_out')) then 'ended'
+        else 'lost'
+    end;
+end
+$$;
+revoke all on function pgqueue.settle(uuid, bigint) from public;

@@ -1,0 +1,272 @@
+-- Maintenance: promotion of due jobs, rescue, expiry, retention, statistics. No leader: every worker calls
+-- maintain() now and then, psql or a cron may; each part lets one caller in at a time and moves a bounded number of rows.
+
+-- Move jobs whose time has come from scheduled to ready, earliest first, and ring. p_floor: as with claims, the time
+-- below which the caller has seen nothing left; it spares the scan over dead index entries. Returns how many moved, the next floor
+-- (NULL = start over without one: the sweep that finds what was committed late below it) and when the next job is due.
+create or replace function pgqueue.promote(p_limit integer default 1000, p_floor timestamptz default null)
+returns table (moved bigint, next_floor timestamptz, next_due_at timestamptz)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := clock_timestamp();
+    v_queues text[];
+begin
+    moved := 0;
+    next_floor := p_floor;
+    if not pg_try_advisory_xact_lock(7067004, 1) then
+        return next;
+        return;
+    end if;
+    with due as materialized (
+        select s.ctid as tid, s.*
+        from pgqueue.scheduled s
+        where s.due_at <= v_now and s.due_at >= coalesce(p_floor, '-infinity')
+        order by s.due_at
+        limit p_limit
+        for update skip locked
+    ), gone as (
+        delete from pgqueue.scheduled s where s.ctid = any (array(select d.tid from due d))
+    ), placed as (
+        insert into pgqueue.ready (job_id, queue, priority, job_type, attempts, flags, ready_at, expires_at)
+        select d.job_id, d.queue, d.priority, d.job_type, d.attempts, d.flags, d.due_at, d.expires_at
+        from due d
+    )
+    select count(*), max(d.due_at), array_agg(distinct d.queue)
+    into moved, next_floor, v_queues
+    from due d;
+    if moved > 0 then
+        perform pgqueue.ring(v_queues);
+    end if;
+    next_floor := greatest(next_floor, p_floor);
+    select s.due_at into next_due_at
+    from pgqueue.scheduled s
+    where s.due_at >= coalesce(next_floor, '-infinity')
+    order by s.due_at
+    limit 1;
+    return next;
+end
+$$;
+revoke all on function pgqueue.promote(integer, timestamptz) from public;
+
+-- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
+-- worker ends as failed. A worker is dead when its lease ended; class 7067003 keeps a claim of its own in flight from
+-- committing behind that. Locks running rows in job_id order, skipping locked ones (they are being finished).
+-- Proved by tests/races/test_rescue.py.
+create or replace function pgqueue.rescue(p_limit integer default 1000)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_worker record;
+    v_running pgqueue.running;
+    v_rescued bigint := 0;
+    v_grace interval := (select s.timeout_grace from pgqueue.settings s);
+begin
+    if not pg_try_advisory_xact_lock(7067004, 2) then
+        return 0;
+    end if;
+    for v_worker in
+        select w.id from pgqueue.workers w
+        where w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease < clock_timestamp()
+        order by w.id
+    loop
+        if pg_try_advisory_xact_lock(7067003, (v_worker.id % 2147483647)::integer) then
+            update pgqueue.workers w set dead_at = clock_timestamp()
+            where w.id = v_worker.id and w.dead_at is null and w.stopped_at is null
+                and w.heartbeat_at + w.lease < clock_timestamp();
+        end if;
+    end loop;
+
+    if exists (select from pgqueue.workers w where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null) then
+        for v_running in
+            select r.* from pgqueue.running r
+            join pgqueue.workers w on w.id = r.worker_id
+            where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null
+            order by r.job_id
+            limit p_limit
+            for update of r skip locked
+        loop
+            perform pgqueue.take_back(v_running, 'lost');
+            v_rescued := v_rescued + 1;
+        end loop;
+        update pgqueue.workers w set rescued_at = clock_timestamp()
+        where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null
+            and not exists (select from pgqueue.running r where r.worker_id = w.id);
+    end if;
+
+    for v_running in
+        select r.* from pgqueue.running r
+        where r.deadline_at < clock_timestamp() - v_grace
+        order by r.job_id
+        limit greatest(p_limit - v_rescued, 0)
+        for update skip locked
+    loop
+        perform pgqueue.take_back(v_running, 'timed_out');
+        v_rescued := v_rescued + 1;
+    end loop;
+    return v_rescued;
+end
+$$;
+revoke all on function pgqueue.rescue(integer) from public;
+
+-- One job is taken from its attempt: 'lost' or 'timed_out'. The caller has locked its running row.
+create or replace function pgqueue.take_back(p_running pgqueue.running, p_outcome text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_error jsonb := case p_outcome
+        when 'lost' then jsonb_build_object('code', 'worker_lost', 'message', format('worker %s died', p_running.worker_id))
+        else jsonb_build_object('code', 'deadline_passed', 'message', format('still running %s after its deadline',
+            clock_timestamp() - p_running.deadline_at)) end;
+begin
+    delete from pgqueue.running r where r.job_id = p_running.job_id;
+    if p_running.cancel_requested_at is not null then
+        perform pgqueue.finish_running(p_running, 'cancelled', p_running.cancel_reason, jsonb_build_array(v_error), null);
+    elsif p_running.attempt >= pgqueue.attempts_allowed(p_running.job_id) then
+        perform pgqueue.finish_running(p_running, 'failed', null, jsonb_build_array(v_error), null);
+    else
+        perform pgqueue.end_attempt(p_running, p_outcome, v_error, '-infinity', 'run_at', true);
+    end if;
+end
+$$;
+revoke all on function pgqueue.take_back(pgqueue.running, text) from public;
+
+-- Cancel waiting jobs whose expires_at has passed (claims skip them already).
+create or replace function pgqueue.expire(p_limit integer default 1000)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_id uuid;
+    v_now timestamptz := clock_timestamp();
+    v_expired bigint := 0;
+begin
+    if not pg_try_advisory_xact_lock(7067004, 5) then
+        return 0;
+    end if;
+    for v_id in
+        select x.job_id
+        from (
+            (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit p_limit)
+            union all
+            (select s.job_id from pgqueue.scheduled s where s.expires_at <= v_now order by s.expires_at limit p_limit)
+            union all
+            (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit p_limit)
+        ) x
+        order by x.job_id
+        limit p_limit
+    loop
+        v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'expired before it could start', 'expired')::integer;
+    end loop;
+    return v_expired;
+end
+$$;
+revoke all on function pgqueue.expire(integer) from public;
+
+-- Remove finished jobs older than their type's retention, oldest first, with all that is known of them. Type by type along
+-- finished_retention_idx, so that the cost follows the rows removed. Jobs rows are locked first, skipping locked ones, and
+-- looked at again: a retry may have come in between. Proved by tests/sql/test_retention.py.
+create or replace function pgqueue.retain(p_limit integer default 1000)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_default interval := (select s.retention from pgqueue.settings s);
+    v_type text := '';
+    v_before timestamptz;
+    v_ids uuid[];
+    v_batch bigint;
+    v_removed bigint := 0;
+begin
+    if not pg_try_advisory_xact_lock(7067004, 3) then
+        return 0;
+    end if;
+    while v_removed < p_limit loop
+        select f.job_type into v_type from pgqueue.finished f where f.job_type > v_type order by f.job_type limit 1;
+        exit when not found;
+        v_before := clock_timestamp() - coalesce((select t.retention from pgqueue.job_types t where t.job_type = v_type), v_default);
+        select array_agg(x.id) into v_ids
+        from (
+            select j.id
+            from pgqueue.finished f
+            cross join lateral (select w.id from pgqueue.jobs w where w.id = f.job_id limit 1 for update skip locked) j
+            where f.job_type = v_type and f.finished_at < v_before
+            order by f.finished_at
+            limit p_limit - v_removed
+        ) x;
+        delete from pgqueue.jobs j
+        where j.id = any (v_ids) and exists (select from pgqueue.finished f where f.job_id = j.id);
+        get diagnostics v_batch = row_count;
+        v_removed := v_removed + v_batch;
+    end loop;
+    return v_removed;
+end
+$$;
+revoke all on function pgqueue.retain(integer) from public;
+
+-- Forget workers that stopped or died more than a day ago and run nothing.
+create or replace function pgqueue.forget_workers()
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_forgotten bigint;
+begin
+    delete from pgqueue.workers w
+    where coalesce(w.dead_at, w.stopped_at) < clock_timestamp() - interval '1 day' and w.rescued_at is not null;
+    get diagnostics v_forgotten = row_count;
+    return v_forgotten;
+end
+$$;
+revoke all on function pgqueue.forget_workers() from public;
+
+-- All of the above, each bounded by p_limit. next_due_at: when to come back for promotion. Workers call it about once a second.
+create or replace function pgqueue.maintain(p_limit integer default 1000, p_floor timestamptz default null)
+returns table (
+    promoted bigint,
+    next_floor timestamptz,
+    next_due_at timestamptz,
+    rescued bigint,
+    expired bigint,
+    removed bigint,
+    merged bigint
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    select p.moved, p.next_floor, p.next_due_at into promoted, next_floor, next_due_at from pgqueue.promote(p_limit, p_floor) p;
+    rescued := pgqueue.rescue(p_limit);
+    expired := pgqueue.expire(p_limit);
+    removed := pgqueue.retain(p_limit);
+    merged := pgqueue.merge_stats();
+    perform pgqueue.forget_workers();
+    return next;
+end
+$$;
+revoke all on function pgqueue.maintain(integer, timestamptz) from public;

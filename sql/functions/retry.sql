@@ -1,0 +1,121 @@
+-- Bringing jobs back, and moving those that wait.
+
+-- Run a job again: a finished one starts over with a fresh budget of attempts (its record becomes an attempts row), one
+-- that waits for its backoff or its time runs now. Raises PQ002 for a job that is ready, blocked or running, PQ005 when
+-- another unfinished job has its unique key by now. Locks jobs, then finished or scheduled.
+create or replace function pgqueue.retry(p_job_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job pgqueue.jobs;
+    v_finished pgqueue.finished;
+    v_flags integer := 0;
+begin
+    perform pgqueue.check_job(p_job_id);
+    select * into v_job from pgqueue.jobs j where j.id = p_job_id for update;
+    if exists (select from pgqueue.scheduled s where s.job_id = p_job_id) then
+        update pgqueue.jobs j set run_at = clock_timestamp() where j.id = p_job_id;
+        return;
+    end if;
+    delete from pgqueue.finished f where f.job_id = p_job_id returning * into v_finished;
+    if not found then
+        raise exception using errcode = 'PQ002', message = format('job %s is neither finished nor waiting for its time: nothing to retry', p_job_id),
+            hint = 'select pgqueue.why_waiting(id) says what it waits for.';
+    end if;
+    if v_job.expires_at <= clock_timestamp() then
+        raise exception using errcode = 'PQ002', message = format('job %s expired at %s: it must not start any more', p_job_id, v_job.expires_at),
+            hint = 'Insert a new job.';
+    end if;
+    insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
+    values (p_job_id, coalesce(v_finished.token, nextval('pgqueue.token_seq')), v_finished.attempt, 'redriven',
+        v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
+            || coalesce(v_finished.errors -> -1, '{}'));
+    v_flags := (v_finished.unique_key is not null)::integer;
+    perform pgqueue.place(p_job_id, '-infinity', 'run_at', v_finished.queue, v_job.priority, v_job.job_type, 0, v_flags);
+    if v_finished.unique_key is not null then
+        begin
+            update pgqueue.jobs j set unique_key = v_finished.unique_key where j.id = p_job_id;
+        exception when unique_violation then
+            raise exception using errcode = 'PQ005',
+                message = format('job %s cannot be retried: another unfinished job holds its unique key', p_job_id),
+                hint = 'Wait for that job, or cancel it.';
+        end;
+    end if;
+end
+$$;
+revoke all on function pgqueue.retry(uuid) from public;
+
+-- Retry failed jobs, oldest first, up to p_limit; returns how many. NULL arguments do not restrict. Jobs whose unique
+-- key is taken, or which have expired, are left.
+create or replace function pgqueue.redrive(
+    p_job_type text default null,
+    p_queue text default null,
+    p_since timestamptz default null,
+    p_limit integer default 1000
+)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+    v_tenant text := pgqueue.current_tenant();
+    v_redriven bigint := 0;
+begin
+    for v_id in
+        select f.job_id
+        from pgqueue.finished f
+        where f.status = 'failed'
+            and (p_job_type is null or f.job_type = p_job_type)
+            and (p_queue is null or f.queue = p_queue)
+            and (p_since is null or f.finished_at >= p_since)
+            and (v_tenant is null or exists (select from pgqueue.jobs j where j.id = f.job_id and j.tenant_id = v_tenant))
+        order by f.finished_at
+        limit p_limit
+    loop
+        begin
+            perform pgqueue.retry(v_id);
+            v_redriven := v_redriven + 1;
+        exception when sqlstate 'PQ002' or sqlstate 'PQ003' or sqlstate 'PQ005' then
+            null;
+        end;
+    end loop;
+    return v_redriven;
+end
+$$;
+revoke all on function pgqueue.redrive(text, text, timestamptz, integer) from public;
+
+-- Move a waiting job in time (NULL = now). The UPDATE's trigger moves its row; raises PQ002 when it no longer waits.
+create or replace function pgqueue.reschedule(p_job_id uuid, p_run_at timestamptz)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgqueue.check_job(p_job_id);
+    update pgqueue.jobs j set run_at = coalesce(p_run_at, clock_timestamp()) where j.id = p_job_id;
+end
+$$;
+revoke all on function pgqueue.reschedule(uuid, timestamptz) from public;
+
+-- Change a waiting job's priority (0 high, 1 normal, 2 low, 3 bulk); it goes to the end of that priority.
+create or replace function pgqueue.reprioritise(p_job_id uuid, p_priority integer)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgqueue.check_job(p_job_id);
+    if p_priority is null or p_priority not between 0 and 3 then
+        raise exception using errcode = 'PQ006', message = format('priority is %s, not 0 (high), 1 (normal), 2 (low) or 3 (bulk)', p_priority);
+    end if;
+    update pgqueue.jobs j set priority = p_priority::smallint where j.id = p_job_id;
+end
+$$;
+revoke all on function pgqueue.reprioritise(uuid, integer) from public;

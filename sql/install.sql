@@ -1,0 +1,37 @@
+-- Installs or upgrades pgqueue in the current database:  psql -X -v ON_ERROR_STOP=1 -f sql/install.sql
+--
+-- Needs CREATE on the database, nothing else: no superuser, no CREATEROLE, no extension. Everything happens in one
+-- transaction under an advisory lock; repeating it is harmless. This file is the manifest: `pgqueue migrate` reads its \ir lines.
+--   migrations/  tables; each runs once and is recorded in pgqueue.migrations
+--   the rest     functions, triggers, views, grants; replaced at every install
+\set ON_ERROR_STOP on
+\set QUIET on
+set client_min_messages = warning;
+begin;
+select pg_advisory_xact_lock(7067005, 1) \g /dev/null
+\ir prepare.sql
+
+select to_regclass('pgqueue.migrations') is null as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0001_core.sql
+\endif
+
+\ir functions/base.sql
+\ir functions/doorbell.sql
+\ir functions/route.sql
+\ir functions/guard.sql
+\ir functions/workers.sql
+\ir functions/finish.sql
+\ir functions/fail.sql
+\ir functions/enqueue.sql
+\ir functions/claim.sql
+\ir functions/complete.sql
+\ir functions/progress.sql
+\ir functions/cancel.sql
+\ir functions/retry.sql
+\ir functions/queues.sql
+\ir functions/stats.sql
+\ir functions/maintain.sql
+\ir functions/verify.sql
+\ir record.sql
+commit;
