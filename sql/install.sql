@@ -33,5 +33,6 @@ select to_regclass('pgqueue.migrations') is null as pgqueue_todo \gset
 \ir functions/stats.sql
 \ir functions/maintain.sql
 \ir functions/verify.sql
+\ir views/job_status.sql
 \ir record.sql
 commit;

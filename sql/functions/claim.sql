@@ -97,6 +97,8 @@ begin
                     and (v_not_now is null or r.job_type <> all (v_not_now))
                     and (r.expires_at is null or r.expires_at > clock_timestamp())
                     and not exists (select from pgqueue.queues k where k.queue = p_queues[lane.n % v_queues + 1] and k.paused_at is not null)
+                    -- A queue named twice: its second lane would find the rows that the first has locked, and they are ours.
+                    and array_position(p_queues, p_queues[lane.n % v_queues + 1]) = lane.n % v_queues + 1
                 order by r.pos
                 limit p_limit
                 for update of r skip locked
@@ -163,7 +165,9 @@ declare
     v_started_at timestamptz;
 begin
     perform pgqueue.check_worker(p_worker);
-    delete from pgqueue.ready r where r.job_id = p_job_id returning * into v_ready;
+    delete from pgqueue.ready r
+    where r.job_id = p_job_id and (r.expires_at is null or r.expires_at > clock_timestamp())
+    returning * into v_ready;
     if not found then
         return;
     end if;

@@ -42,23 +42,24 @@ declare
     v_now timestamptz := clock_timestamp();
     v_done bigint;
     v_flagged uuid[];
-    v_rich uuid[];
+    v_rich bigint[];
 begin
     with given as materialized (
-        select distinct on (u.job_id) u.job_id, u.token, u.outcome
+        select distinct on (u.job_id, u.token) u.job_id, u.token, u.outcome
         from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
-        order by u.job_id
+        order by u.job_id, u.token
     ), owned as materialized (
         select r.*, g.outcome
         from given g
         cross join lateral (
-            select x.ctid as tid, x.*
+            select x.*
             from pgqueue.running x
             where x.job_id = g.job_id and x.token = g.token
             for update
         ) r
     ), gone as (
-        delete from pgqueue.running x where x.ctid = any (array(select o.tid from owned o))
+        -- Not by ctid: a progress update that committed while owned waited left a version that this snapshot does not see.
+        delete from pgqueue.running x where x.job_id = any (array(select o.job_id from owned o))
     ), moved as (
         insert into pgqueue.finished (job_id, status, job_type, queue, token, attempt, worker_id, ready_at, started_at,
             finished_at, result, result_url, errors, metrics, progress, progress_message)
@@ -88,7 +89,7 @@ begin
         group by b.job_type, b.queue, b.worker_id, b.status, b.wait_bucket, b.run_bucket
     )
     select count(*), array_agg(o.job_id) filter (where o.flags <> 0),
-        array_agg(o.job_id) filter (where o.outcome ?| '{created,follow_ups}')
+        array_agg(o.token) filter (where o.outcome ?| '{created,follow_ups}')
     into v_done, v_flagged, v_rich
     from owned o;
 
@@ -98,7 +99,7 @@ begin
     if v_rich is not null then
         perform pgqueue.store_created(u.job_id, u.outcome)
         from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
-        where u.job_id = any (v_rich);
+        where u.token = any (v_rich);
     end if;
     return v_done;
 end
@@ -197,7 +198,7 @@ begin
         v_outcomes := pgqueue.parse_outcomes(p_outcomes);
         select array_agg(u.n::integer order by u.job_id) into v_odd
         from unnest(p_job_ids, v_outcomes) with ordinality as u (job_id, outcome, n)
-        where coalesce(u.outcome ->> 'do', 'complete') <> 'complete';
+        where coalesce(u.outcome ->> 'do', 'complete') <> 'complete' or u.outcome ?| '{created,follow_ups}';
         if v_odd is null then
             v_plain_outcomes := v_outcomes;
         else
@@ -275,14 +276,18 @@ as $$
 $$;
 revoke all on function pgqueue.refused_outcome(text) from public;
 
--- One outcome that is not a completion. False = lease lost.
+-- One outcome that is not a plain completion, or whose follow-ups and created rows may be refused. False = lease lost.
 create or replace function pgqueue.report_other(p_job_id uuid, p_token bigint, p_outcome jsonb)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    case p_outcome ->> 'do'
+    case coalesce(p_outcome ->> 'do', 'complete')
+        when 'complete' then
+            return pgqueue.complete_owned(array[p_job_id], array[p_token], array[p_outcome]) = 1
+                or exists (select from pgqueue.finished f
+                    where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial'));
         when 'fail' then
             perform pgqueue.fail(p_job_id, p_token, nullif(p_outcome -> 'error', 'null'),
                 coalesce((p_outcome ->> 'retryable')::boolean, true),
@@ -303,8 +308,9 @@ begin
 exception
     when sqlstate 'PQ001' then
         return false;
-    when data_exception or check_violation or sqlstate 'PQ006' then
-        -- The outcome makes no sense in one of its numbers: the job fails with that as its error.
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or sqlstate 'PQ006' then
+        -- Something in the outcome is refused, a follow-up of an unknown type for example: the job fails with that as its
+        -- error, and its batch-mates never hear of it.
         begin
             perform pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), false);
             return true;
@@ -348,6 +354,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+    -- Before report() locks running rows: stop_worker() takes this lock first and those rows second.
+    perform pg_advisory_xact_lock_shared(7067003, (p_worker % 2147483647)::integer);
     return query
         select r.refused, r.job_id, r.token, null, null, null::smallint, null::bigint, null::integer, null::integer,
             null::double precision, null, null, null, null::timestamptz, null::timestamptz
@@ -369,7 +377,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return case
-        when exists (select from pgqueue.finished f where f.job_id = p_job_id and f.token = p_token) then 'finished'
+        when exists (select from pgqueue.finished f where f.job_id = p_job_id and f.token = p_token
+            and (f.status in ('succeeded', 'partial') or pgqueue.ended_status(p_job_id, p_token) is not null)) then 'finished'
         when exists (select from pgqueue.running r where r.job_id = p_job_id and r.token = p_token) then 'running'
         when exists (select from pgqueue.attempts a where a.job_id = p_job_id and a.token = p_token
             and a.outcome not in ('lost', 'timed_out')) then 'ended'

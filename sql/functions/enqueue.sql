@@ -147,7 +147,7 @@ begin
     for v_one in
         select d.n, to_jsonb(d) - 'n' as job from pgqueue.jobs_of(p_jobs, p_tenant_id) d
         where d.id is not null or d.idempotency_key is not null or d.unique_key is not null
-        order by d.tenant_id nulls first, d.idempotency_key nulls first, d.unique_key nulls first, d.id
+        order by d.tenant_id nulls first, d.unique_key nulls first, d.idempotency_key nulls first, d.id
     loop
         v_job := jsonb_populate_record(null::pgqueue.jobs, v_one.job);
         return query select v_one.n, i.id, i.inserted from pgqueue.insert_one(v_job, p_on_duplicate) i;

@@ -159,7 +159,7 @@ begin
     end if;
     delete from pgqueue.running r where r.job_id = p_job_id and r.token = p_token returning * into v_running;
     if not found then
-        if pgqueue.ended_status(p_job_id, p_token) is distinct from 'snoozed' then
+        if coalesce(pgqueue.ended_status(p_job_id, p_token), '') not in ('snoozed', 'cancelled') then
             perform pgqueue.raise_lease_lost(p_job_id, p_token);
         end if;
         return;
@@ -184,7 +184,7 @@ declare
 begin
     delete from pgqueue.running r where r.job_id = p_job_id and r.token = p_token returning * into v_running;
     if not found then
-        return pgqueue.ended_status(p_job_id, p_token) is not distinct from 'released';
+        return coalesce(pgqueue.ended_status(p_job_id, p_token), '') in ('released', 'cancelled');
     end if;
     if v_running.cancel_requested_at is not null then
         perform pgqueue.finish_running(v_running, 'cancelled', v_running.cancel_reason, null, null);

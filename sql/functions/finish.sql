@@ -1,8 +1,9 @@
 -- What happens when jobs finish, whoever finishes them.
 
 -- For jobs that carry flags: give back their unique keys and let their follow-ups go. Call it after the rows have
--- been moved to finished. Locks jobs rows in id order: an enqueue that is adding a follow-up holds the holder's jobs
--- row, so either its follow-up is seen here or it sees the key given back. Proved by tests/races/test_unique_key.py.
+-- been moved to finished. Locks jobs rows in the order of their keys, as enqueue_many() does. An enqueue that is adding
+-- a follow-up holds the holder's jobs row, so either its follow-up is seen here or it sees the key given back.
+-- Proved by tests/races/test_unique_key.py.
 create or replace function pgqueue.after_finish(p_job_ids uuid[])
 returns void
 language plpgsql
@@ -14,7 +15,7 @@ declare
 begin
     for v_job in
         select j.id, j.unique_key from pgqueue.jobs j where j.id = any (p_job_ids) and j.unique_key is not null
-        order by j.id for update
+        order by j.tenant_id nulls first, j.unique_key for update
     loop
         update pgqueue.finished f set unique_key = v_job.unique_key where f.job_id = v_job.id;
         update pgqueue.jobs j set unique_key = null where j.id = v_job.id;

@@ -173,7 +173,11 @@ begin
         order by x.job_id
         limit p_limit
     loop
-        v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'expired before it could start', 'expired')::integer;
+        -- An UPDATE may have given it more time since.
+        perform from pgqueue.jobs j where j.id = v_id and j.expires_at <= v_now for update;
+        if found then
+            v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'expired before it could start', 'expired')::integer;
+        end if;
     end loop;
     return v_expired;
 end
@@ -205,7 +209,9 @@ begin
     while v_removed < p_limit loop
         select f.job_type into v_type from pgqueue.finished f where f.job_type > v_type order by f.job_type limit 1;
         exit when not found;
-        v_before := clock_timestamp() - coalesce((select t.retention from pgqueue.job_types t where t.job_type = v_type), v_default);
+        -- Capped: an interval meant as "for ever" must not leave the range of timestamps and stop all maintenance.
+        v_before := clock_timestamp() - least(interval '1000 years',
+            coalesce((select t.retention from pgqueue.job_types t where t.job_type = v_type), v_default));
         select array_agg(x.id) into v_ids
         from (
             select j.id
