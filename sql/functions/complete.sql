@@ -30,12 +30,17 @@ $$;
 revoke all on function pgqueue.outcome_problem(jsonb) from public;
 
 -- Complete the jobs that their tokens still own; returns how many. p_outcomes NULL = all plain.
--- Locks running rows in job_id order, then jobs rows of keyed jobs. One statement moves the batch and counts it.
+-- Locks running rows in job_id order, then jobs rows of keyed jobs. One statement moves the batch and counts it. The
+-- DELETE is one scan of running_pkey in job_id order for just these ids: coalesce() keeps the pairs from becoming a join,
+-- whose order the planner would choose.
 create or replace function pgqueue.complete_owned(p_job_ids uuid[], p_tokens bigint[], p_outcomes jsonb[])
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
 set jit = off
 as $$
 declare
@@ -48,18 +53,13 @@ begin
         select distinct on (u.job_id, u.token) u.job_id, u.token, u.outcome
         from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
         order by u.job_id, u.token
-    ), owned as materialized (
-        select r.*, g.outcome
-        from given g
-        cross join lateral (
-            select x.*
-            from pgqueue.running x
-            where x.job_id = g.job_id and x.token = g.token
-            for update
-        ) r
     ), gone as (
-        -- Not by ctid: a progress update that committed while owned waited left a version that this snapshot does not see.
-        delete from pgqueue.running x where x.job_id = any (array(select o.job_id from owned o))
+        delete from pgqueue.running r
+        where r.job_id = any (p_job_ids)
+            and coalesce((r.job_id, r.token) in (select g.job_id, g.token from given g), false)
+        returning r.*
+    ), owned as materialized (
+        select x.*, g.outcome from gone x join given g on g.job_id = x.job_id and g.token = x.token
     ), moved as (
         insert into pgqueue.finished (job_id, status, job_type, queue, token, attempt, worker_id, ready_at, started_at,
             finished_at, result, result_url, errors, metrics, progress, progress_message)
