@@ -1,0 +1,156 @@
+"""One job to enqueue, as the JSON object that pgqueue.enqueue_many() takes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, TypedDict
+from uuid import UUID
+
+from pgqueue import jsonio
+from pgqueue.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Unpack
+
+__all__ = ["EnqueueOptions", "follow_up", "new_job_id", "seconds_of"]
+
+# W3C trace context: a follow-up job belongs to the trace of the job that asked for it.
+TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+# The bound of jobs_timeout_check, and of extending a run.
+SECONDS_MAX = 30 * 86_400
+# A delay beyond this is a slip of units.
+DELAY_SECONDS_MAX = 10 * 366 * 86_400
+
+
+class EnqueueOptions(TypedDict, total=False):
+    """
+    What may be said about a job beside its type and payload; None and absent mean the default.
+
+    Attributes:
+        job_id: Chosen by the caller instead of drawn.
+        queue: Instead of the type's.
+        priority: 0 high, 1 normal, 2 low, 3 bulk.
+        run_at: Not before this aware time.
+        delay: Instead of run_at: so long after it is enqueued, by the database's clock; in seconds
+            or as a timedelta.
+        expires_at: Do not start after this aware time.
+        max_attempts: Instead of the type's.
+        timeout: Instead of the type's, in seconds or as a timedelta.
+        idempotency_key: A second job with this key is the same job.
+        unique_key: At most one unfinished job has this key.
+        headers: Joined with the trace context of the job that enqueues.
+    """
+
+    job_id: UUID | None
+    queue: str | None
+    priority: int | None
+    run_at: dt.datetime | None
+    delay: float | dt.timedelta | None
+    expires_at: dt.datetime | None
+    max_attempts: int | None
+    timeout: float | dt.timedelta | None
+    idempotency_key: str | None
+    unique_key: str | None
+    headers: Mapping[str, object] | None
+
+
+def follow_up(
+    job_type: str,
+    payload: Mapping[str, object],
+    *,
+    tenant: str | None = None,
+    parent: Mapping[str, object] | None = None,
+    **options: Unpack[EnqueueOptions],
+) -> dict[str, Any]:
+    """
+    Build the object; only what was given is in it.
+
+    Args:
+        job_type: The new job's type.
+        payload: A JSON object.
+        tenant: The tenant it belongs to.
+        parent: The headers of the job that enqueues; only its trace context is passed on.
+        **options: See EnqueueOptions.
+
+    Raises:
+        InvalidArgument: A naive time, a delay beside run_at, or what JSON cannot hold.
+    """
+    unknown = options.keys() - EnqueueOptions.__annotations__.keys()
+    if unknown:
+        raise InvalidArgument(f"enqueue has no option {min(unknown)}")
+    body = jsonio.to_json_value(payload, "payload")
+    if not isinstance(body, dict):
+        raise InvalidArgument(f"payload must be an object, not {type(payload).__name__}")
+    timeout = options.get("timeout")
+    row = {
+        "id": str(options.get("job_id") or new_job_id()),
+        "job_type": job_type,
+        "payload": body,
+        "queue": options.get("queue"),
+        "priority": options.get("priority"),
+        "run_at": _aware("run_at", options.get("run_at")),
+        "delay_seconds": _delay(options.get("delay"), options.get("run_at")),
+        "expires_at": _aware("expires_at", options.get("expires_at")),
+        "max_attempts": options.get("max_attempts"),
+        "timeout_seconds": None if timeout is None else seconds_of("timeout", timeout),
+        "idempotency_key": options.get("idempotency_key"),
+        "unique_key": options.get("unique_key"),
+        "tenant_id": tenant,
+        "headers": _headers(parent or {}, options.get("headers") or {}),
+    }
+    return {key: item for key, item in row.items() if item is not None}
+
+
+def new_job_id() -> UUID:
+    """Draw a UUID of version 7 (RFC 9562): 48 bits of Unix milliseconds, then random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+def seconds_of(name: str, value: float | dt.timedelta, *, seconds_max: int = SECONDS_MAX) -> float:
+    """
+    Read a span given in seconds or as a timedelta.
+
+    Raises:
+        InvalidArgument: Not a span, not above zero, or beyond *seconds_max*.
+    """
+    if isinstance(value, dt.timedelta):
+        seconds = value.total_seconds()
+    elif type(value) in {int, float}:
+        seconds = value
+    else:
+        raise InvalidArgument(f"{name} must be seconds or a timedelta, not {type(value).__name__}")
+    if not math.isfinite(seconds) or not 0 < seconds <= seconds_max:
+        raise InvalidArgument(
+            f"{name} must be above 0 and at most {seconds_max} seconds, not {seconds:g}"
+        )
+    return seconds
+
+
+def _delay(delay: float | dt.timedelta | None, run_at: dt.datetime | None) -> float | None:
+    if not delay:
+        return None
+    if run_at is not None:
+        raise InvalidArgument("give run_at or delay, not both")
+    return seconds_of("delay", delay, seconds_max=DELAY_SECONDS_MAX)
+
+
+def _aware(name: str, value: dt.datetime | None) -> str | None:
+    if value is None:
+        return None
+    if getattr(value, "tzinfo", None) is None:
+        raise InvalidArgument(
+            f"{name} must be a datetime with a time zone", hint="Add tzinfo=datetime.UTC."
+        )
+    return value.isoformat()
+
+
+def _headers(parent: Mapping[str, object], given: Mapping[str, object]) -> dict[str, Any] | None:
+    trace = {name: parent[name] for name in TRACE_HEADERS if name in parent}
+    headers: dict[str, Any] = jsonio.to_json_value({**trace, **given}, "headers")
+    return headers or None
