@@ -33,6 +33,15 @@ select to_regclass('pgqueue.migrations') is null as pgqueue_todo \gset
 \ir functions/stats.sql
 \ir functions/maintain.sql
 \ir functions/verify.sql
+\ir functions/catalogue.sql
 \ir views/job_status.sql
+\ir views/statistics.sql
+\ir views/jobs.sql
+\ir views/workers.sql
+\ir views/health.sql
+\ir views/why_waiting.sql
+\ir tenants.sql
+\ir comments.sql
+\ir roles.sql
 \ir record.sql
 commit;

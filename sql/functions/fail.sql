@@ -89,7 +89,7 @@ begin
     delete from pgqueue.running r where r.job_id = p_job_id and r.token = p_token returning * into v_running;
     if not found then
         v_status := pgqueue.ended_status(p_job_id, p_token);
-        if v_status is null then
+        if coalesce(v_status, '') not in ('retrying', 'failed', 'cancelled') then
             perform pgqueue.raise_lease_lost(p_job_id, p_token);
         end if;
         return v_status;

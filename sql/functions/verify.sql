@@ -1,5 +1,5 @@
 -- Every violation of the invariants between the tables, from one snapshot. No rows = all is well. Reads everything: for
--- tests and for doubts, not for dashboards.
+-- tests and for doubts, not for dashboards. A login confined to a tenant gets no rows: they would name other tenants' jobs.
 create or replace function pgqueue.verify()
 returns table (problem text, job_id uuid, detail text)
 language sql
@@ -7,6 +7,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+    select p.problem, p.job_id, p.detail
+    from (
     with places as (
         select r.job_id, 'ready' as place, r.flags from pgqueue.ready r
         union all select s.job_id, 'scheduled', s.flags from pgqueue.scheduled s
@@ -53,6 +55,8 @@ as $$
           union select r.job_id, 'job_results' from pgqueue.job_results r) x
     where not exists (select from pgqueue.jobs j where j.id = x.job_id)
     union all
-    select 'attempt number of a running job', r.job_id, format('attempt %s', r.attempt) from pgqueue.running r where r.attempt < 1;
+    select 'attempt number of a running job', r.job_id, format('attempt %s', r.attempt) from pgqueue.running r where r.attempt < 1
+    ) p (problem, job_id, detail)
+    where pgqueue.current_tenant() is null;
 $$;
 revoke all on function pgqueue.verify() from public;

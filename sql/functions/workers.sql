@@ -138,3 +138,44 @@ begin
 end
 $$;
 revoke all on function pgqueue.stop_worker(bigint) from public;
+
+-- After a claim whose reply was lost: give back what this worker owns but does not know of, without using up an
+-- attempt. p_known: the tokens of everything that it runs or has yet to report. Returns how many. Waits for the claim
+-- if it is still in flight (class 7067003), as stop_worker does. Proved by tests/integration/test_worker_outage.py.
+create or replace function pgqueue.release_strays(p_worker bigint, p_known bigint[])
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_running pgqueue.running;
+    v_released bigint := 0;
+begin
+    perform pg_advisory_xact_lock(7067003, (p_worker % 2147483647)::integer);
+    for v_running in
+        select * from pgqueue.running r
+        where r.worker_id = p_worker and r.token <> all (coalesce(p_known, '{}'))
+        order by r.job_id
+    loop
+        if pgqueue.try_release(v_running.job_id, v_running.token) then
+            v_released := v_released + 1;
+        end if;
+    end loop;
+    return v_released;
+end
+$$;
+revoke all on function pgqueue.release_strays(bigint, bigint[]) from public;
+
+-- How many workers are alive: they share the maintenance.
+create or replace function pgqueue.live_workers()
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select count(*) from pgqueue.workers w
+    where w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease > clock_timestamp();
+end;
+revoke all on function pgqueue.live_workers() from public;

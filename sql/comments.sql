@@ -1,0 +1,101 @@
+-- What \d+ shows about the tables. The views carry their comments themselves.
+
+comment on schema pgqueue is 'A job queue: insert into pgqueue.jobs, look at pgqueue.job_status, queue_stats and health.';
+
+comment on table pgqueue.migrations is 'The migrations that have run.';
+comment on column pgqueue.migrations.version is 'Number of the file in sql/migrations.';
+comment on column pgqueue.migrations.name is 'Name of the file.';
+comment on column pgqueue.migrations.applied_at is 'When it ran.';
+comment on column pgqueue.migrations.applied_by is 'The login that ran it.';
+
+comment on table pgqueue.installed_objects is 'What the last install left in the schema: pgqueue.drift() compares.';
+comment on column pgqueue.installed_objects.kind is 'function, table, view, sequence, index, constraint or trigger.';
+comment on column pgqueue.installed_objects.name is 'Its name.';
+comment on column pgqueue.installed_objects.fingerprint is 'Hash of its definition.';
+
+comment on table pgqueue.settings is 'One row: what holds where a job and its type say nothing. Change it with pgqueue.set_settings().';
+comment on column pgqueue.settings.only_row is 'Keeps it at one row.';
+comment on column pgqueue.settings.strict_job_types is 'True: an INSERT with an unregistered job type is refused.';
+comment on column pgqueue.settings.max_attempts is 'Attempts allowed.';
+comment on column pgqueue.settings.backoff_base is 'Upper bound of the wait after the first failed attempt; the wait is random below it.';
+comment on column pgqueue.settings.backoff_factor is 'What each further attempt multiplies it by.';
+comment on column pgqueue.settings.backoff_cap is 'What it never exceeds.';
+comment on column pgqueue.settings.retention is 'How long finished jobs are kept.';
+comment on column pgqueue.settings.timeout_grace is 'How long after its deadline a running job is left to its worker.';
+
+comment on table pgqueue.job_types is 'What is known about job types. Workers declare them at start; operators change them with pgqueue.set_job_type(). NULL = the setting holds.';
+comment on column pgqueue.job_types.job_type is 'The type.';
+comment on column pgqueue.job_types.enabled is 'False: INSERTs are refused and waiting jobs do not start.';
+comment on column pgqueue.job_types.paused_at is 'Not null: its jobs do not start.';
+comment on column pgqueue.job_types.paused_reason is 'Why, as given to pgqueue.pause_job_type().';
+comment on column pgqueue.job_types.queue is 'Where its jobs go when their row names no queue.';
+comment on column pgqueue.job_types.max_attempts is 'Attempts allowed.';
+comment on column pgqueue.job_types.timeout is 'Time limit of an attempt; NULL = none.';
+comment on column pgqueue.job_types.backoff_base is 'Upper bound of the wait after the first failed attempt.';
+comment on column pgqueue.job_types.backoff_factor is 'What each further attempt multiplies it by.';
+comment on column pgqueue.job_types.backoff_cap is 'What it never exceeds.';
+comment on column pgqueue.job_types.retention is 'How long finished jobs are kept.';
+comment on column pgqueue.job_types.description is 'What it does.';
+comment on column pgqueue.job_types.operator_managed is 'True: what workers declare about this type is ignored.';
+comment on column pgqueue.job_types.registered_at is 'When its declaration last changed.';
+
+comment on table pgqueue.queues is 'Queues that somebody paused or described. A queue needs no row here to exist.';
+comment on column pgqueue.queues.queue is 'The queue.';
+comment on column pgqueue.queues.paused_at is 'Not null: its jobs do not start.';
+comment on column pgqueue.queues.paused_reason is 'Why, as given to pgqueue.pause_queue().';
+comment on column pgqueue.queues.description is 'What it is for.';
+
+comment on table pgqueue.tenants is 'Logins that see one tenant''s jobs only. Change it with pgqueue.confine() and pgqueue.unconfine().';
+comment on column pgqueue.tenants.role_name is 'The login.';
+comment on column pgqueue.tenants.tenant_id is 'Its tenant.';
+
+comment on table pgqueue.workers is 'Worker processes: look at pgqueue.worker_status.';
+comment on column pgqueue.workers.id is 'Drawn at registration.';
+comment on column pgqueue.workers.instance is 'Given by the worker, so that registering twice is registering once.';
+comment on column pgqueue.workers.name is 'For people.';
+comment on column pgqueue.workers.queues is 'The queues that it claims from.';
+comment on column pgqueue.workers.job_types is 'The types that it claims; NULL = any.';
+comment on column pgqueue.workers.lease is 'It counts as dead this long after its last heartbeat.';
+comment on column pgqueue.workers.started_at is 'When it registered.';
+comment on column pgqueue.workers.heartbeat_at is 'The last heartbeat.';
+comment on column pgqueue.workers.draining_at is 'Since when it is to finish and stop.';
+comment on column pgqueue.workers.stopped_at is 'When it said goodbye.';
+comment on column pgqueue.workers.dead_at is 'When it was declared dead.';
+comment on column pgqueue.workers.rescued_at is 'When the last job that it had left was taken back.';
+comment on column pgqueue.workers.meta is 'What it says about itself.';
+
+comment on table pgqueue.jobs is
+    'What was asked: one row per job. INSERT here; only functions move a job afterwards. Where it stands: pgqueue.job_status.';
+comment on column pgqueue.jobs.id is 'A version 7 UUID unless the client supplies one.';
+comment on column pgqueue.jobs.job_type is 'Names the handler.';
+comment on column pgqueue.jobs.queue is 'NULL = its type''s, else default.';
+comment on column pgqueue.jobs.priority is '0 high, 1 normal, 2 low, 3 bulk.';
+comment on column pgqueue.jobs.payload is 'A JSON object: the handler''s arguments.';
+comment on column pgqueue.jobs.run_at is 'Not before this; NULL = as soon as the INSERT commits.';
+comment on column pgqueue.jobs.expires_at is 'It does not start after this.';
+comment on column pgqueue.jobs.max_attempts is 'Attempts allowed; NULL = its type''s.';
+comment on column pgqueue.jobs.timeout is 'Time limit of an attempt; NULL = its type''s.';
+comment on column pgqueue.jobs.idempotency_key is 'A second INSERT with this key violates jobs_idempotency_key, finished or not, for as long as the row is kept.';
+comment on column pgqueue.jobs.unique_key is 'At most one unfinished job has this key (jobs_unique_key). Set back to NULL when the job finishes.';
+comment on column pgqueue.jobs.tenant_id is 'Whose job it is; NULL without tenants.';
+comment on column pgqueue.jobs.headers is 'A JSON object for what is not an argument: trace context and the like.';
+comment on column pgqueue.jobs.created_at is 'When it was inserted.';
+comment on column pgqueue.jobs.created_by is 'The login that inserted it.';
+
+comment on table pgqueue.ready is 'Jobs that may run now. Moved by functions only.';
+comment on table pgqueue.scheduled is 'Jobs that wait for their time: run_at, backoff or snooze. Moved by functions only.';
+comment on table pgqueue.blocked is 'Jobs that wait for another job. Moved by functions only.';
+comment on table pgqueue.running is 'Jobs that an attempt owns: look at pgqueue.running_jobs. Moved by functions only.';
+comment on table pgqueue.finished is 'How each finished job ended. Moved by functions only; retention removes it with its job.';
+comment on table pgqueue.attempts is 'Attempts that ended without finishing their job, and finishes that a retry undid.';
+comment on table pgqueue.stats_log is 'Outcomes as they happen: look at pgqueue.stats_recent.';
+comment on table pgqueue.stats is 'Outcomes per minute and, later, per hour: look at pgqueue.stats_recent.';
+
+comment on table pgqueue.job_results is 'What a job created: written by its handler, committed with its completion.';
+comment on column pgqueue.job_results.job_id is 'The job.';
+comment on column pgqueue.job_results.entity_type is 'What kind of thing, for example Order.';
+comment on column pgqueue.job_results.entity_id is 'Its id.';
+comment on column pgqueue.job_results.created_at is 'When it was written.';
+
+comment on sequence pgqueue.position_seq is 'Positions of ready jobs: they only grow.';
+comment on sequence pgqueue.token_seq is 'Fencing tokens: one per claim.';

@@ -1,0 +1,110 @@
+-- Roles and what they may do. Grants are data: the two lists below are all of them, and tests/security/test_grants.py
+-- holds the same matrix, written on its own.
+--
+--   pgqueue_producer   inserts jobs, and sees how they fare (never payloads or headers)
+--   pgqueue_worker     calls functions; has no right on any table
+--   pgqueue_viewer     sees everything, payloads too; changes nothing
+--   pgqueue_operator   what a viewer may, and moves jobs, pauses, drains, sets
+--
+-- They are roles of the whole cluster, shared by every database that has pgqueue. Who installs without CREATEROLE goes
+-- without those that do not exist (a warning says so) and grants by hand. Installing again adds what is missing
+-- and takes nothing away: a DBA's own grants stay.
+
+-- The installer may have become the schema's owner (prepare.sql), who creates no roles: step out of it and back.
+do $$
+declare
+    v_owner name := current_user;
+    v_role text;
+    v_comment text;
+begin
+    set local role none;
+    for v_role, v_comment in
+        values
+            ('pgqueue_producer', 'pgqueue: inserts jobs and sees how they fare'),
+            ('pgqueue_worker', 'pgqueue: claims, runs and reports jobs through functions'),
+            ('pgqueue_viewer', 'pgqueue: sees everything, changes nothing'),
+            ('pgqueue_operator', 'pgqueue: sees everything, moves jobs, pauses and sets')
+    loop
+        begin
+            if not exists (select from pg_catalog.pg_roles r where r.rolname = v_role) then
+                execute format('create role %I nologin', v_role);
+                execute format('comment on role %I is %L', v_role, v_comment);
+            end if;
+        exception
+            -- Another database of the cluster installs at the same time.
+            when duplicate_object or unique_violation then
+                null;
+            when insufficient_privilege then
+                raise warning 'no right to create role %: its grants in sql/roles.sql are left out', v_role;
+        end;
+    end loop;
+    execute format('set local role %I', v_owner);
+end
+$$;
+
+-- What no role but those below may call, PUBLIC included.
+revoke all on function pgqueue.uuid_v7() from public;
+
+do $$
+declare
+    v_role text;
+    v_privilege text;
+    v_object text;
+    v_everybody constant text := 'pgqueue_producer pgqueue_worker pgqueue_viewer pgqueue_operator';
+    v_seers constant text := 'pgqueue_viewer pgqueue_operator';
+begin
+    for v_role, v_privilege, v_object in
+        select r.role_name, g.privilege, g.object
+        from (
+            values
+                (v_everybody, 'usage', 'schema pgqueue'),
+                (v_seers, 'select', 'all tables in schema pgqueue'),
+
+                ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
+                    ' idempotency_key, unique_key, tenant_id, headers)', 'table pgqueue.jobs'),
+                ('pgqueue_producer', 'select (id, job_type, queue, priority, run_at, expires_at, max_attempts, timeout,'
+                    ' idempotency_key, unique_key, tenant_id, created_at, created_by)', 'table pgqueue.jobs'),
+                -- What stands below job_status and job_timeline, for their rights are checked as the caller's. No tokens.
+                ('pgqueue_producer', 'select (job_id, queue, attempts, ready_at)', 'table pgqueue.ready'),
+                ('pgqueue_producer', 'select (job_id, queue, attempts, due_at, reason)', 'table pgqueue.scheduled'),
+                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at)', 'table pgqueue.blocked'),
+                ('pgqueue_producer', 'select (job_id, queue, attempt, worker_id, ready_at, started_at, progress, progress_message,'
+                    ' progress_at, cancel_requested_at, cancel_reason)', 'table pgqueue.running'),
+                ('pgqueue_producer', 'select (job_id, status, job_type, queue, attempt, worker_id, ready_at, started_at, finished_at,'
+                    ' result, result_url, errors, metrics, progress, progress_message, unique_key, reason)', 'table pgqueue.finished'),
+                ('pgqueue_producer', 'select (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)',
+                    'table pgqueue.attempts'),
+                ('pgqueue_producer', 'select', 'table pgqueue.job_results'),
+                ('pgqueue_producer', 'select (id, name)', 'table pgqueue.workers'),
+                ('pgqueue_producer', 'select (job_type, enabled, queue, max_attempts, description)', 'table pgqueue.job_types'),
+                ('pgqueue_producer', 'select (only_row, max_attempts)', 'table pgqueue.settings'),
+                ('pgqueue_producer', 'select', 'table pgqueue.job_status'),
+                ('pgqueue_producer', 'select', 'table pgqueue.job_timeline')
+        ) as g (roles, privilege, object)
+        cross join lateral string_to_table(g.roles, ' ') as r (role_name)
+        union all
+        select r.role_name, 'execute', 'function pgqueue.' || f.function_name
+        from (
+            values
+                (v_everybody, 'schema_version current_tenant'),
+                ('pgqueue_producer', 'uuid_v7'),
+                ('pgqueue_producer pgqueue_worker', 'enqueue enqueue_many'),
+                ('pgqueue_producer pgqueue_operator', 'cancel'),
+                ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting'),
+                (v_seers, 'verify drift stats_bounds stats_quantile ready_depth ready_types'),
+                ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),
+                ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle'),
+                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers'),
+                ('pgqueue_operator', 'retry redrive reschedule reprioritise purge_queue'),
+                ('pgqueue_operator', 'pause_queue resume_queue pause_job_type resume_job_type'),
+                ('pgqueue_operator', 'drain_worker set_job_type set_settings')
+        ) as g (roles, functions)
+        cross join lateral string_to_table(g.roles, ' ') as r (role_name)
+        cross join lateral string_to_table(g.functions, ' ') as f (function_name)
+    loop
+        if exists (select from pg_catalog.pg_roles r where r.rolname = v_role) then
+            execute format('grant %s on %s to %I', v_privilege, v_object, v_role);
+        end if;
+    end loop;
+end
+$$;
