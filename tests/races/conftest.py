@@ -1,0 +1,44 @@
+"""Sessions that race, and the deadline that each of their statements has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.races.sessions import SECONDS, Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Connect
+    from tests.support.sqljobs import Db
+
+
+class Open:
+    """Opens connections whose statements end by themselves."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+
+    def __call__(self) -> Db:
+        """One that commits each statement."""
+        return self._connect(options=f"-c statement_timeout={SECONDS}s")
+
+    def transaction(self) -> Db:
+        """One that commits when it is told to."""
+        return self._connect(autocommit=False, options=f"-c statement_timeout={SECONDS}s")
+
+
+@pytest.fixture
+def open_session(connect: Connect) -> Open:
+    """A factory of connections."""
+    return Open(connect)
+
+
+@pytest.fixture
+def sessions(connect: Connect) -> Iterator[Sessions]:
+    """Threads for concurrent statements, joined at the end."""
+    running = Sessions(connect())
+    yield running
+    running.close()
