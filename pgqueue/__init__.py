@@ -3,43 +3,56 @@ pgqueue: a job queue on PostgreSQL.
 
 Jobs are rows, the queue's rules are SQL functions, and workers are thin: declare handlers with
 `@job`, and run them with `pgqueue worker --app your.module`.
+
+Names are imported when they are first used: the database driver takes 0.3 s to load, which
+`pgqueue --help` and a test run that uses only the pytest plugin need not wait for.
 """
 
 from __future__ import annotations
 
-from pgqueue.context import JobContext
-from pgqueue.definition import Backoff, JobDefinition
-from pgqueue.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    IllegalStatus,
-    InvalidArgument,
-    JobNotFound,
-    JobTypeDisabled,
-    LeaseLost,
-    NotPrimary,
-    PayloadError,
-    PayloadMismatch,
-    PermissionDenied,
-    PgqueueError,
-    ResultNotSerializable,
-    SchemaMismatch,
-    UndecodablePayload,
-    UniqueKeyTaken,
-    UnknownJobType,
-    UseFunction,
-    WaitTimeout,
-    WorkerGone,
-)
-from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze
-from pgqueue.registry import Registry, job, load_app
-from pgqueue.result import JobError, JobResult, Metrics
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgqueue.calls import Enqueued, JobStatus, NewJob
+    from pgqueue.client import AsyncClient, Client
+    from pgqueue.context import JobContext
+    from pgqueue.definition import Backoff, JobDefinition
+    from pgqueue.errors import (
+        ConfigurationError,
+        DatabaseUnavailable,
+        IllegalStatus,
+        InvalidArgument,
+        JobNotFound,
+        JobTypeDisabled,
+        LeaseLost,
+        NotPrimary,
+        PayloadError,
+        PayloadMismatch,
+        PermissionDenied,
+        PgqueueError,
+        ResultNotSerializable,
+        SchemaMismatch,
+        UndecodablePayload,
+        UniqueKeyTaken,
+        UnknownJobType,
+        UseFunction,
+        WaitTimeout,
+        WorkerGone,
+    )
+    from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze
+    from pgqueue.registry import Registry, job, load_app
+    from pgqueue.result import JobError, JobResult, Metrics
+    from pgqueue.worker import Worker, WorkerSettings, run_supervised
 
 __all__ = [
+    "AsyncClient",
     "Backoff",
     "Cancel",
+    "Client",
     "ConfigurationError",
     "DatabaseUnavailable",
+    "Enqueued",
     "Fail",
     "IllegalStatus",
     "InvalidArgument",
@@ -48,9 +61,11 @@ __all__ = [
     "JobError",
     "JobNotFound",
     "JobResult",
+    "JobStatus",
     "JobTypeDisabled",
     "LeaseLost",
     "Metrics",
+    "NewJob",
     "NotPrimary",
     "Outcome",
     "PayloadError",
@@ -67,7 +82,68 @@ __all__ = [
     "UnknownJobType",
     "UseFunction",
     "WaitTimeout",
+    "Worker",
     "WorkerGone",
+    "WorkerSettings",
     "job",
     "load_app",
+    "run_supervised",
 ]
+
+_HOMES = {
+    "AsyncClient": "pgqueue.client",
+    "Backoff": "pgqueue.definition",
+    "Cancel": "pgqueue.outcomes",
+    "Client": "pgqueue.client",
+    "ConfigurationError": "pgqueue.errors",
+    "DatabaseUnavailable": "pgqueue.errors",
+    "Enqueued": "pgqueue.calls",
+    "Fail": "pgqueue.outcomes",
+    "IllegalStatus": "pgqueue.errors",
+    "InvalidArgument": "pgqueue.errors",
+    "JobContext": "pgqueue.context",
+    "JobDefinition": "pgqueue.definition",
+    "JobError": "pgqueue.result",
+    "JobNotFound": "pgqueue.errors",
+    "JobResult": "pgqueue.result",
+    "JobStatus": "pgqueue.calls",
+    "JobTypeDisabled": "pgqueue.errors",
+    "LeaseLost": "pgqueue.errors",
+    "Metrics": "pgqueue.result",
+    "NewJob": "pgqueue.calls",
+    "NotPrimary": "pgqueue.errors",
+    "Outcome": "pgqueue.outcomes",
+    "PayloadError": "pgqueue.errors",
+    "PayloadMismatch": "pgqueue.errors",
+    "PermissionDenied": "pgqueue.errors",
+    "PgqueueError": "pgqueue.errors",
+    "Registry": "pgqueue.registry",
+    "ResultNotSerializable": "pgqueue.errors",
+    "Retry": "pgqueue.outcomes",
+    "SchemaMismatch": "pgqueue.errors",
+    "Snooze": "pgqueue.outcomes",
+    "UndecodablePayload": "pgqueue.errors",
+    "UniqueKeyTaken": "pgqueue.errors",
+    "UnknownJobType": "pgqueue.errors",
+    "UseFunction": "pgqueue.errors",
+    "WaitTimeout": "pgqueue.errors",
+    "Worker": "pgqueue.worker",
+    "WorkerGone": "pgqueue.errors",
+    "WorkerSettings": "pgqueue.worker",
+    "job": "pgqueue.registry",
+    "load_app": "pgqueue.registry",
+    "run_supervised": "pgqueue.worker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

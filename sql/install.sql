@@ -8,6 +8,9 @@
 \set QUIET on
 set client_min_messages = warning;
 begin;
+-- Replacing a trigger waits for every open transaction that has inserted a job, and makes later inserts wait behind it: not
+-- for longer than this. On "canceling statement due to lock timeout" nothing has changed; run it again.
+set local lock_timeout = '3s';
 select pg_advisory_xact_lock(7067005, 1) \g /dev/null
 \ir prepare.sql
 
@@ -15,6 +18,16 @@ select to_regclass('pgqueue.migrations') is null as pgqueue_todo \gset
 \if :pgqueue_todo
 \ir migrations/0001_core.sql
 \endif
+
+-- Functions of this release over tables of a later one would break it. The number is the last migration's.
+do $$
+begin
+    if (select max(m.version) from pgqueue.migrations m) > 1 then
+        raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
+            using hint = 'Install with the files of that release, or of a later one.';
+    end if;
+end
+$$;
 
 \ir functions/base.sql
 \ir functions/doorbell.sql

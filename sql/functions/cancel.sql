@@ -93,7 +93,8 @@ $$;
 revoke all on function pgqueue.cancel_waiting(uuid, text, text) from public;
 
 -- Cancel up to p_limit waiting jobs of a queue; returns how many. Call it again until it returns 0. Running jobs
--- go on. The records of the cancelled stay until retention removes them. Locks job by job, in job_id order.
+-- go on. The records of the cancelled stay until retention removes them. Jobs that somebody is changing at this moment are
+-- left: waiting for one while holding others would deadlock with enqueue_many().
 create or replace function pgqueue.purge_queue(p_queue text, p_limit integer default 10000)
 returns bigint
 language plpgsql
@@ -116,7 +117,10 @@ begin
         order by x.job_id
         limit p_limit
     loop
-        v_cancelled := v_cancelled + pgqueue.cancel_waiting(v_id, 'purged', null)::integer;
+        perform from pgqueue.jobs j where j.id = v_id for update skip locked;
+        if found then
+            v_cancelled := v_cancelled + pgqueue.cancel_waiting(v_id, 'purged', null)::integer;
+        end if;
     end loop;
     return v_cancelled;
 end

@@ -209,6 +209,11 @@ begin
         end if;
     end if;
 
+    if v_odd is not null then
+        -- Two passes over one batch: take the locks of both now, in their order.
+        perform pgqueue.lock_keyed_jobs(array(
+            select r.job_id from pgqueue.running r where r.job_id = any (p_job_ids) order by r.job_id for update));
+    end if;
     v_done := 0;
     if v_plain_ids is not null then
         v_done := pgqueue.complete_owned(v_plain_ids, v_plain_tokens, v_plain_outcomes);

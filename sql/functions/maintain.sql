@@ -58,7 +58,8 @@ revoke all on function pgqueue.promote(integer, timestamptz) from public;
 
 -- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
 -- worker ends as failed. A worker is dead when its lease ended; class 7067003 keeps a claim of its own in flight from
--- committing behind that. Locks running rows in job_id order, skipping locked ones (they are being finished).
+-- committing behind that. Locks running rows in job_id order, skipping locked ones (they are being finished), then the
+-- jobs rows of those with keys.
 -- Proved by tests/races/test_rescue.py.
 create or replace function pgqueue.rescue(p_limit integer default 1000)
 returns bigint
@@ -71,7 +72,9 @@ as $$
 declare
     v_worker record;
     v_running pgqueue.running;
-    v_rescued bigint := 0;
+    v_gone bigint[];
+    v_lost pgqueue.running[] := '{}';
+    v_late pgqueue.running[];
     v_grace interval := (select s.timeout_grace from pgqueue.settings s);
 begin
     if not pg_try_advisory_xact_lock(7067004, 2) then
@@ -89,34 +92,31 @@ begin
         end if;
     end loop;
 
-    if exists (select from pgqueue.workers w where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null) then
-        for v_running in
-            select r.* from pgqueue.running r
-            join pgqueue.workers w on w.id = r.worker_id
-            where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null
+    v_gone := array(select w.id from pgqueue.workers w where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null);
+    if v_gone <> '{}' then
+        v_lost := array(
+            select r from pgqueue.running r
+            where r.worker_id = any (v_gone)
             order by r.job_id
             limit p_limit
-            for update of r skip locked
-        loop
-            perform pgqueue.take_back(v_running, 'lost');
-            v_rescued := v_rescued + 1;
-        end loop;
-        update pgqueue.workers w set rescued_at = clock_timestamp()
-        where coalesce(w.dead_at, w.stopped_at) is not null and w.rescued_at is null
-            and not exists (select from pgqueue.running r where r.worker_id = w.id);
+            for update skip locked);
     end if;
-
-    for v_running in
-        select r.* from pgqueue.running r
-        where r.deadline_at < clock_timestamp() - v_grace
+    v_late := array(
+        select r from pgqueue.running r
+        where r.deadline_at < clock_timestamp() - v_grace and r.worker_id <> all (v_gone)
         order by r.job_id
-        limit greatest(p_limit - v_rescued, 0)
-        for update skip locked
-    loop
-        perform pgqueue.take_back(v_running, 'timed_out');
-        v_rescued := v_rescued + 1;
+        limit greatest(p_limit - cardinality(v_lost), 0)
+        for update skip locked);
+    perform pgqueue.lock_keyed_jobs(array(select u.job_id from unnest(v_lost || v_late) u where u.flags <> 0));
+    foreach v_running in array v_lost loop
+        perform pgqueue.take_back(v_running, 'lost');
     end loop;
-    return v_rescued;
+    foreach v_running in array v_late loop
+        perform pgqueue.take_back(v_running, 'timed_out');
+    end loop;
+    update pgqueue.workers w set rescued_at = clock_timestamp()
+    where w.id = any (v_gone) and not exists (select from pgqueue.running r where r.worker_id = w.id);
+    return cardinality(v_lost) + cardinality(v_late);
 end
 $$;
 revoke all on function pgqueue.rescue(integer) from public;
@@ -174,8 +174,8 @@ begin
         order by x.job_id
         limit p_limit
     loop
-        -- An UPDATE may have given it more time since.
-        perform from pgqueue.jobs j where j.id = v_id and j.expires_at <= v_now for update;
+        -- An UPDATE may have given it more time since. Skipping what is locked, a sweep never waits for a key.
+        perform from pgqueue.jobs j where j.id = v_id and j.expires_at <= v_now for update skip locked;
         if found then
             v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'expired before it could start', 'expired')::integer;
         end if;

@@ -48,8 +48,9 @@ end
 $$;
 revoke all on function pgqueue.retry(uuid) from public;
 
--- Retry failed jobs, oldest first, up to p_limit; returns how many. NULL arguments do not restrict. Jobs whose unique
--- key is taken, or which have expired, are left.
+-- Retry the oldest failed jobs, up to p_limit; returns how many. NULL arguments do not restrict. Jobs whose unique key is
+-- taken, which have expired, or which somebody is changing are left. Those with keys come last, in the order of their
+-- keys: the order in which enqueue_many() takes them.
 create or replace function pgqueue.redrive(
     p_job_type text default null,
     p_queue text default null,
@@ -67,19 +68,27 @@ declare
     v_redriven bigint := 0;
 begin
     for v_id in
-        select f.job_id
-        from pgqueue.finished f
-        where f.status = 'failed'
-            and (p_job_type is null or f.job_type = p_job_type)
-            and (p_queue is null or f.queue = p_queue)
-            and (p_since is null or f.finished_at >= p_since)
-            and (v_tenant is null or exists (select from pgqueue.jobs j where j.id = f.job_id and j.tenant_id = v_tenant))
-        order by f.finished_at
-        limit p_limit
+        select d.job_id
+        from (
+            select f.job_id, f.unique_key, f.finished_at
+            from pgqueue.finished f
+            where f.status = 'failed'
+                and (p_job_type is null or f.job_type = p_job_type)
+                and (p_queue is null or f.queue = p_queue)
+                and (p_since is null or f.finished_at >= p_since)
+                and (v_tenant is null or exists (select from pgqueue.jobs j where j.id = f.job_id and j.tenant_id = v_tenant))
+            order by f.finished_at
+            limit p_limit
+        ) d
+        cross join lateral (select w.tenant_id from pgqueue.jobs w where w.id = d.job_id limit 1) j
+        order by d.unique_key is not null, j.tenant_id nulls first, d.unique_key, d.finished_at
     loop
         begin
-            perform pgqueue.retry(v_id);
-            v_redriven := v_redriven + 1;
+            perform from pgqueue.jobs j where j.id = v_id for update skip locked;
+            if found then
+                perform pgqueue.retry(v_id);
+                v_redriven := v_redriven + 1;
+            end if;
         exception when sqlstate 'PQ002' or sqlstate 'PQ003' or sqlstate 'PQ005' then
             null;
         end;

@@ -1,6 +1,6 @@
 -- Statistics: finished attempts per minute, type, queue, worker, outcome and bucket. Views read these, never history.
 
--- Fold stats_log into the minutes of stats; fold minutes older than two days into hours without workers; forget hours
+-- Fold stats_log into the minutes of stats; fold minutes older than three hours into hours without workers; forget hours
 -- older than a year. Safe to repeat; one caller at a time.
 create or replace function pgqueue.merge_stats(p_limit integer default 50000)
 returns bigint
@@ -32,12 +32,12 @@ begin
     )
     select count(*) into v_merged from taken;
 
-    if exists (select from pgqueue.stats s where s.span = 'minute' and s.starts_at < date_trunc('hour', now() - interval '2 days')) then
+    if exists (select from pgqueue.stats s where s.span = 'minute' and s.starts_at < date_trunc('hour', now() - interval '3 hours')) then
         with taken as (
             delete from pgqueue.stats s
             where s.ctid = any (array(
                 select x.ctid from pgqueue.stats x
-                where x.span = 'minute' and x.starts_at < date_trunc('hour', now() - interval '2 days')
+                where x.span = 'minute' and x.starts_at < date_trunc('hour', now() - interval '3 hours')
                 order by x.starts_at limit p_limit))
             returning *
         )

@@ -123,12 +123,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_running pgqueue.running;
+    v_owned pgqueue.running[];
     v_released bigint := 0;
 begin
     perform pg_advisory_xact_lock(7067003, (p_worker % 2147483647)::integer);
-    for v_running in
-        select * from pgqueue.running r where r.worker_id = p_worker order by r.job_id
-    loop
+    v_owned := array(select r from pgqueue.running r where r.worker_id = p_worker order by r.job_id for update);
+    perform pgqueue.lock_keyed_jobs(array(select u.job_id from unnest(v_owned) u where u.flags <> 0));
+    foreach v_running in array v_owned loop
         if pgqueue.try_release(v_running.job_id, v_running.token) then
             v_released := v_released + 1;
         end if;
@@ -150,14 +151,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_running pgqueue.running;
+    v_strays pgqueue.running[];
     v_released bigint := 0;
 begin
     perform pg_advisory_xact_lock(7067003, (p_worker % 2147483647)::integer);
-    for v_running in
-        select * from pgqueue.running r
+    v_strays := array(
+        select r from pgqueue.running r
         where r.worker_id = p_worker and r.token <> all (coalesce(p_known, '{}'))
         order by r.job_id
-    loop
+        for update);
+    perform pgqueue.lock_keyed_jobs(array(select u.job_id from unnest(v_strays) u where u.flags <> 0));
+    foreach v_running in array v_strays loop
         if pgqueue.try_release(v_running.job_id, v_running.token) then
             v_released := v_released + 1;
         end if;

@@ -328,7 +328,7 @@ create table pgqueue.stats_log (
     run_seconds double precision not null
 );
 
--- span: 'minute' rows are kept for two days by worker, 'hour' rows for a year without it.
+-- span: 'minute' rows are kept for three hours, by worker; 'hour' rows for a year, without it.
 create table pgqueue.stats (
     span text not null,
     starts_at timestamptz not null,

@@ -3,7 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import pgqueue
+import pgqueue.errors
 
 
 def test_the_exported_names_are_sorted_and_exist() -> None:
@@ -41,6 +44,27 @@ def test_the_handler_facing_names_are_exported() -> None:
     }
 
     assert expected <= set(pgqueue.__all__)
+
+
+def test_every_exported_name_has_a_home() -> None:
+    """The lazy table and __all__ list the same names."""
+    assert sorted(pgqueue._HOMES) == list(pgqueue.__all__)
+
+
+def test_import_pgqueue_does_not_load_the_driver() -> None:
+    """The pytest plugin and `pgqueue --help` start without psycopg."""
+    code = "import sys, pgqueue, pgqueue.pytest_plugin; print('psycopg' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.strip() == "False"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A typing error in an import says which name is wrong."""
+    with pytest.raises(AttributeError, match="no attribute 'Wroker'"):
+        _ = pgqueue.Wroker  # type: ignore[attr-defined]
 
 
 def test_optional_packages_are_not_imported() -> None:
