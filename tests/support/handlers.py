@@ -1,7 +1,8 @@
 """
 Handlers for tests of the worker: an app that real worker processes load.
 
-Those that take `gate` say in the file `<gate>.started` that they run, and wait for the file `<gate>`.
+Those that take `gate` say in the file `<gate>.started` that they run, and wait for the file
+`<gate>`.
 """
 
 from __future__ import annotations
@@ -36,10 +37,7 @@ async def nothing() -> None:
 @jobs.job
 async def task_gate(gate: str) -> str:
     """Wait for the gate in a task."""
-    path, deadline = _knock(gate)
-    while not path.exists() and time.monotonic() < deadline:
-        await asyncio.sleep(_TICK_SECONDS)
-    return "through"
+    return await _wait(gate)
 
 
 @jobs.job
@@ -74,10 +72,7 @@ def process_gate(gate: str) -> str:
 async def transaction_gate(ctx: JobContext, gate: str) -> str:
     """Write, then wait for the gate with the transaction open."""
     await ctx.connection.execute("insert into public.written values (%s)", (ctx.id,))
-    path, deadline = _knock(gate)
-    while not path.exists() and time.monotonic() < deadline:
-        await asyncio.sleep(_TICK_SECONDS)
-    return "through"
+    return await _wait(gate)
 
 
 @jobs.job
@@ -123,6 +118,13 @@ def write_in_process(ctx: JobContext, *, fail: bool = False) -> None:
 def die() -> None:
     """End the child process."""
     os._exit(3)
+
+
+async def _wait(gate: str) -> str:
+    path, deadline = _knock(gate)
+    while not path.exists() and time.monotonic() < deadline:  # noqa: ASYNC110  # a file has no event
+        await asyncio.sleep(_TICK_SECONDS)
+    return "through"
 
 
 def _answer(ctx: JobContext, word: str) -> dict[str, Any]:
