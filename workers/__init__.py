@@ -1,0 +1,1 @@
+"""Worker applications: one package each, with its handlers and its own SQL."""
