@@ -1,0 +1,194 @@
+"""What the README states in tables is what the code has."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from pgqueue import errors
+from pgqueue.cli.main import cli
+from tests.docs.blocks import between, table_rows
+from tests.support.psql import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+README = REPOSITORY / "README.md"
+COLLECT_SECONDS = 90
+PROMISE = (
+    "A job whose insert committed is never lost.",
+    "It runs at least once.",
+    "It is finished at most once, and only by the attempt that owns it.",
+    "What a handler writes through the transaction it is given happens exactly once.",
+    (
+        "Effects outside that transaction can repeat; they carry the job id and a fencing token"
+        " so that the receiver can reject repeats."
+    ),
+    "Order is by priority, then arrival, among jobs that may run.",
+)
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@pytest.fixture
+def readme() -> str:
+    """The text."""
+    return README.read_text(encoding="utf-8")
+
+
+def first_cells(readme: str, table: str) -> list[str]:
+    """The code words of the first column of a table between markers."""
+    return [_CODE.findall(row[0])[0] for row in table_rows(between(readme, table))]
+
+
+def test_the_promise_is_stated_word_for_word(readme: str) -> None:
+    """Whoever changes the promise changes this test, and must say so."""
+    section = readme.partition("## What it guarantees")[2]
+    quoted = [line[2:] for line in section.splitlines() if line.startswith("> ")]
+
+    assert " ".join(PROMISE) == " ".join(quoted)
+
+
+def test_each_sentence_of_the_promise_names_tests_that_exist(readme: str) -> None:
+    """Pytest collects every test that the table names, and no sentence goes without."""
+    rows = table_rows(between(readme, "promise"))
+    named = {row[0]: _CODE.findall(row[1]) for row in rows}
+    tests = sorted({test for one in named.values() for test in one})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:randomly", *tests]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=COLLECT_SECONDS,
+        check=False,
+        cwd=REPOSITORY,
+    )
+
+    assert list(PROMISE) == list(named)
+    assert [sentence for sentence, found in named.items() if not found] == []
+    assert [test for test in tests if "::test_" not in test] == []
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_columns_of_jobs_are_listed_in_their_order(
+    readme: str, db: psycopg.Connection[Any]
+) -> None:
+    """A producer finds every column that there is."""
+    query = """
+        select attname from pg_attribute
+        where attrelid = 'pgqueue.jobs'::regclass and attnum > 0 and not attisdropped
+        order by attnum
+    """
+
+    assert [row[0] for row in db.execute(query)] == first_cells(readme, "columns")
+
+
+def test_every_view_is_listed(readme: str, db: psycopg.Connection[Any]) -> None:
+    """An operator finds every view that there is."""
+    query = "select 'pgqueue.' || viewname from pg_views where schemaname = 'pgqueue'"
+
+    assert sorted(row[0] for row in db.execute(query)) == sorted(first_cells(readme, "views"))
+
+
+def test_every_role_is_listed(readme: str) -> None:
+    """The roles of sql/roles.sql, and no others."""
+    script = (REPOSITORY / "sql" / "roles.sql").read_text(encoding="utf-8")
+    created = re.findall(r"\('(pgqueue_\w+)', 'pgqueue: ", script)
+
+    assert created == first_cells(readme, "roles")
+
+
+def test_the_limits_are_constraints_that_exist(readme: str, db: psycopg.Connection[Any]) -> None:
+    """Each named CHECK exists, and holds the numbers that its row states."""
+    query = """
+        select conname, pg_get_constraintdef(oid) from pg_constraint
+        where connamespace = 'pgqueue'::regnamespace and contype = 'c'
+    """
+    definitions = dict(db.execute(query).fetchall())
+    wrong = []
+    for what, limit, constraint in table_rows(between(readme, "limits")):
+        definition = definitions.get(constraint.strip("`"), "")
+        wanted = [number.replace(",", "") for number in re.findall(r"\d[\d,]*", limit)]
+        if "MiB" in limit:
+            wanted = [str(int(wanted[0]) * 1024 * 1024)]
+        elif "KiB" in limit:
+            wanted = [str(int(wanted[0]) * 1024)]
+        elif "hour" in limit or " ms " in limit:
+            wanted = []  # intervals: the unit is part of the number
+        if not definition or any(number not in definition for number in wanted):
+            wrong.append((what, limit, definition))
+
+    assert wrong == []
+
+
+def test_every_check_of_jobs_is_among_the_limits(readme: str, db: psycopg.Connection[Any]) -> None:
+    """A producer finds the name of whatever can refuse his row."""
+    query = """
+        select conname from pg_constraint
+        where conrelid = 'pgqueue.jobs'::regclass and contype = 'c'
+    """
+    stated = {row[2].strip("`") for row in table_rows(between(readme, "limits"))}
+
+    assert {row[0] for row in db.execute(query)} - stated == set()
+
+
+def test_every_sqlstate_is_listed_with_its_exception(readme: str) -> None:
+    """The table is the tree of pgqueue.errors, as far as it has SQLSTATEs."""
+    stated = {(row[0], _CODE.findall(row[1])[0]) for row in table_rows(between(readme, "errors"))}
+    kinds = [getattr(errors, name) for name in errors.__all__ if name != "from_psycopg"]
+
+    assert {(kind.sqlstate, kind.__name__) for kind in kinds if kind.sqlstate} == stated
+
+
+def test_every_link_within_the_readme_leads_somewhere(readme: str) -> None:
+    """Headings are linked by GitHub's rule: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.+)$", readme, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in headings}
+
+    assert set(re.findall(r"\]\(#([^)]+)\)", readme)) - anchors == set()
+
+
+def test_the_list_of_commands_is_the_programs_own(readme: str) -> None:
+    """UPDATE_DOCS=1 writes it anew."""
+    shown = between(readme, "commands")
+    wanted = f"<!-- not run: written by a test -->\n```text\n{command_list()}```\n"
+    if os.environ.get("UPDATE_DOCS") == "1" and shown != wanted:
+        start, rest = readme.split("<!-- commands -->\n")
+        end = rest.split("<!-- /commands -->\n")[1]
+        README.write_text(
+            f"{start}<!-- commands -->\n{wanted}<!-- /commands -->\n{end}", encoding="utf-8"
+        )
+        shown = wanted
+
+    assert wanted == shown, "UPDATE_DOCS=1 rewrites it"
+
+
+def command_list() -> str:
+    """Every command with the first sentence of its help."""
+    lines = list(_commands(cli, click.Context(cli, info_name="pgqueue")))
+    width = max(len(usage) for usage, _ in lines)
+    return "".join(f"{usage:<{width}}  {told}\n" for usage, told in lines)
+
+
+def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, str]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        inner = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from _commands(command, inner)
+            continue
+        arguments = [
+            param.make_metavar(inner)
+            for param in command.params
+            if isinstance(param, click.Argument)
+        ]
+        yield " ".join([inner.command_path, *arguments]), command.get_short_help_str(200)
