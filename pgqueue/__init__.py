@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgqueue.calls import Enqueued, JobStatus, NewJob
+    from pgqueue.calls import Enqueued, JobStatus, NewJob, new_job
     from pgqueue.client import AsyncClient, Client
     from pgqueue.context import JobContext
     from pgqueue.definition import Backoff, JobDefinition
@@ -87,6 +87,7 @@ __all__ = [
     "WorkerSettings",
     "job",
     "load_app",
+    "new_job",
     "run_supervised",
 ]
 
@@ -132,6 +133,7 @@ _HOMES = {
     "WorkerSettings": "pgqueue.worker",
     "job": "pgqueue.registry",
     "load_app": "pgqueue.registry",
+    "new_job": "pgqueue.calls",
     "run_supervised": "pgqueue.worker",
 }
 

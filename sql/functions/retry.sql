@@ -72,11 +72,16 @@ begin
         from (
             select f.job_id, f.unique_key, f.finished_at
             from pgqueue.finished f
+            cross join lateral (select w.tenant_id, w.expires_at from pgqueue.jobs w where w.id = f.job_id limit 1) j
             where f.status = 'failed'
                 and (p_job_type is null or f.job_type = p_job_type)
                 and (p_queue is null or f.queue = p_queue)
                 and (p_since is null or f.finished_at >= p_since)
-                and (v_tenant is null or exists (select from pgqueue.jobs j where j.id = f.job_id and j.tenant_id = v_tenant))
+                and (v_tenant is null or j.tenant_id = v_tenant)
+                and (j.expires_at is null or j.expires_at > clock_timestamp())
+                and (f.unique_key is null or not exists (
+                    select from pgqueue.jobs k
+                    where k.unique_key = f.unique_key and k.tenant_id is not distinct from j.tenant_id))
             order by f.finished_at
             limit p_limit
         ) d

@@ -48,5 +48,7 @@ def test_operations_by_id_cost_the_same_at_every_size(db: Db) -> None:
     many = _costs(db)
     grown = [after - before for before, after in zip(few, many, strict=True)]
 
-    assert [(query, by) for query, by in zip(_OPERATIONS, grown, strict=True) if by > _TOLERANCE] == []
+    assert [
+        (query, by) for query, by in zip(_OPERATIONS, grown, strict=True) if by > _TOLERANCE
+    ] == []
     assert max(many) < 500

@@ -324,11 +324,14 @@ def test_enqueue_many_takes_every_column(db: Db) -> None:
     }
     _many(db, [job, {**job, "unique_key": "k"}, {"job_type": "t", "headers": None, "queue": None}])
 
-    assert db.execute(
-        """select queue, priority, payload, run_at = '2100-01-01Z', expires_at = '2100-02-02Z',
+    assert (
+        db.execute(
+            """select queue, priority, payload, run_at = '2100-01-01Z', expires_at = '2100-02-02Z',
             max_attempts, timeout = '1.5 s', tenant_id, headers
            from pgqueue.jobs where queue = 'q'"""
-    ).fetchall() == [("q", 0, {"a": 1}, True, True, 3, True, "acme", {"h": 1})] * 2
+        ).fetchall()
+        == [("q", 0, {"a": 1}, True, True, 3, True, "acme", {"h": 1})] * 2
+    )
     assert row(db, "select priority, payload, headers from pgqueue.jobs where queue is null") == (
         1,
         {},

@@ -147,6 +147,16 @@ def test_redrive_leaves_what_it_may_not_retry(db: Db) -> None:
     assert value(db, "select pgqueue.redrive()") == 1
 
 
+def test_redrive_steps_over_what_it_may_not_retry(db: Db) -> None:
+    """An older job that cannot be retried does not use up the limit of a call."""
+    for key in ("k", None):
+        job = run_one(db, unique_key=key)
+        db.execute("select pgqueue.fail(%s, %s, null, false)", job.owned)
+    insert(db, unique_key="k")
+
+    assert value(db, "select pgqueue.redrive(p_limit => 1)") == 1
+
+
 def test_rescheduling_moves_a_job_in_time(db: Db) -> None:
     """NULL is now; a retry may be brought forward; infinity is refused."""
     retrying, queued = job_in(db, "retrying"), job_in(db, "queued")

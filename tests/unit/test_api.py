@@ -64,7 +64,7 @@ def test_import_pgqueue_does_not_load_the_driver() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """A typing error in an import says which name is wrong."""
     with pytest.raises(AttributeError, match="no attribute 'Wroker'"):
-        _ = pgqueue.Wroker  # type: ignore[attr-defined]
+        _ = pgqueue.Wroker
 
 
 def test_optional_packages_are_not_imported() -> None:

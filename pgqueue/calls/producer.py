@@ -1,0 +1,373 @@
+"""The calls of a producer: enqueue, look at a job, wait for it."""
+
+from __future__ import annotations
+
+import datetime as dt  # JobStatus' types, for get_type_hints, too
+import json
+import random
+import time
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from uuid import UUID  # noqa: TC003  # as above
+
+from pgqueue import jsonio
+from pgqueue.calls.core import Call, Pause, scalar
+from pgqueue.errors import DatabaseUnavailable, InvalidArgument, JobNotFound, WaitTimeout
+from pgqueue.follow_up import (
+    DELAY_SECONDS_MAX,
+    EnqueueOptions,
+    follow_up,
+    seconds_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Unpack
+
+    from pgqueue.calls.core import Row, Script
+
+__all__ = [
+    "Enqueued",
+    "JobOptions",
+    "JobStatus",
+    "NewJob",
+    "OnDuplicate",
+    "enqueue",
+    "enqueue_many",
+    "new_job",
+    "persist",
+    "status",
+    "wait_until_finished",
+]
+
+OnDuplicate: TypeAlias = Literal["ignore", "replace", "debounce", "merge"]
+FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
+
+# The first look comes soon, for short jobs; a long job costs one indexed look per second.
+_PAUSE_SECONDS_MIN = 0.02
+_PAUSE_SECONDS_MAX = 1.0
+_PAUSE_FACTOR = 1.5
+
+# The first repetition comes at once: most often only the connection was stale.
+_REPEAT_SECONDS_MIN = 0.05
+_REPEAT_SECONDS_MAX = 2.0
+
+T = TypeVar("T")
+
+
+class JobOptions(EnqueueOptions, total=False):
+    """
+    What may be said about a job beside its type and payload; None and absent mean the default.
+
+    Attributes:
+        tenant_id: The tenant that it belongs to.
+    """
+
+    tenant_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """
+    One job for `enqueue_many`.
+
+    Attributes:
+        job_type: Names the handler.
+        payload: A JSON object, a dataclass or a model.
+        options: As the keyword arguments of `enqueue`.
+    """
+
+    job_type: str
+    payload: object = None
+    options: JobOptions = field(default_factory=JobOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """
+    The job that serves a request.
+
+    Attributes:
+        id: Its id.
+        inserted: False when an earlier job serves it: same idempotency key or unique key.
+    """
+
+    id: UUID
+    inserted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """
+    One job as the view pgqueue.job_status shows it; the view's comments explain each column.
+
+    Attributes:
+        status: scheduled, queued, blocked, running, retrying, succeeded, partial, failed or
+            cancelled.
+        errors: Objects with code, message, item and retryable.
+        created: Objects with entity_type and entity_id.
+        attempts: Earlier attempts, oldest first.
+    """
+
+    id: UUID
+    job_type: str
+    queue: str
+    status: str
+    priority: int
+    progress: float
+    progress_message: str | None
+    attempt: int
+    max_attempts: int
+    result: Any
+    result_url: str | None
+    errors: list[dict[str, Any]]
+    metrics: dict[str, Any] | None
+    created: list[dict[str, Any]]
+    run_at: dt.datetime | None
+    expires_at: dt.datetime | None
+    created_at: dt.datetime
+    created_by: str
+    ready_at: dt.datetime | None
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    worker_id: int | None
+    worker: str | None
+    reason: str | None
+    idempotency_key: str | None
+    unique_key: str | None
+    tenant_id: str | None
+    cancel_requested_at: dt.datetime | None
+    attempts: list[dict[str, Any]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it will not change any more, unless somebody retries it."""
+        return self.status in FINISHED
+
+    @property
+    def success(self) -> bool:
+        """Whether its handler came to the end: succeeded or partial."""
+        return self.status in {"succeeded", "partial"}
+
+
+_ENQUEUE = """
+select pgqueue.enqueue(
+    p_job_type => %(job_type)s,
+    p_payload => %(payload)s::jsonb,
+    p_queue => %(queue)s,
+    p_priority => %(priority)s,
+    p_run_at => %(run_at)s::timestamptz,
+    p_delay => %(delay)s,
+    p_expires_at => %(expires_at)s::timestamptz,
+    p_max_attempts => %(max_attempts)s,
+    p_timeout => %(timeout)s,
+    p_idempotency_key => %(idempotency_key)s,
+    p_unique_key => %(unique_key)s,
+    p_tenant_id => %(tenant_id)s,
+    p_headers => %(headers)s::jsonb,
+    p_on_duplicate => %(on_duplicate)s,
+    p_id => %(id)s::uuid)
+"""
+_ABSENT: dict[str, Any] = dict.fromkeys(
+    (
+        "queue",
+        "priority",
+        "run_at",
+        "expires_at",
+        "max_attempts",
+        "idempotency_key",
+        "unique_key",
+        "tenant_id",
+    )
+)
+
+
+def enqueue(
+    job_type: str,
+    payload: object = None,
+    *,
+    on_duplicate: OnDuplicate = "ignore",
+    **options: Unpack[JobOptions],
+) -> Call[UUID]:
+    """
+    Enqueue one job; answers the id of the job that serves the request.
+
+    The id is drawn here, so that a call whose reply was lost can be repeated.
+
+    Args:
+        job_type: Names the handler.
+        payload: A JSON object, a dataclass or a model.
+        on_duplicate: What becomes of an unfinished job with the same unique_key, as
+            sql/functions/enqueue.sql says: ignore, replace, debounce or merge.
+        **options: See JobOptions.
+
+    Raises:
+        InvalidArgument: What cannot be a job; the message names the field.
+    """
+    job = job_row(NewJob(job_type, payload, options))
+    params = _ABSENT | job
+    params |= {
+        "payload": _json(job["payload"]),
+        "headers": _json(job.get("headers")),
+        "delay": _interval(job.get("delay_seconds")),
+        "timeout": _interval(job.get("timeout_seconds")),
+        "on_duplicate": on_duplicate,
+    }
+    # Merging a second time would append the arrays again; everything else finds the id.
+    return Call(_ENQUEUE, params, scalar, repeatable=on_duplicate != "merge")
+
+
+def new_job(job_type: str, payload: object = None, **options: Unpack[JobOptions]) -> NewJob:
+    """
+    Describe one job for `enqueue_many`.
+
+    Args:
+        job_type: Names the handler.
+        payload: As for `enqueue`.
+        **options: See JobOptions.
+    """
+    return NewJob(job_type, payload, options)
+
+
+def persist(call: Call[T], *, seconds: float) -> Script[T]:
+    """
+    Repeat *call*, if it is repeatable, while the database is unavailable.
+
+    Args:
+        call: What to run.
+        seconds: No repetition starts after this time.
+
+    Raises:
+        DatabaseUnavailable: It still is.
+    """
+    deadline = time.monotonic() + seconds
+    pause = _REPEAT_SECONDS_MIN
+    while True:
+        try:
+            return cast("T", (yield call))
+        except DatabaseUnavailable:
+            wait = random.uniform(pause / 2, pause)  # noqa: S311  # jitter, not a secret
+            if not call.repeatable or time.monotonic() + wait > deadline:
+                raise
+        yield Pause(wait)
+        pause = min(pause * 2, _REPEAT_SECONDS_MAX)
+
+
+def enqueue_many(
+    jobs: Iterable[NewJob], *, on_duplicate: OnDuplicate = "ignore"
+) -> Call[list[Enqueued]]:
+    """
+    Enqueue jobs in one round trip and one transaction; answers in their order.
+
+    Jobs without keys go in with one INSERT, those with keys one by one. No ids are drawn here: a
+    call whose reply was lost may have stored its jobs, and repeating it stores those without an
+    idempotency key again.
+
+    Args:
+        jobs: What to enqueue.
+        on_duplicate: As for `enqueue`.
+
+    Raises:
+        InvalidArgument: What cannot be a job; the message names the field and the job's number.
+    """
+    rows = []
+    for number, job in enumerate(jobs, start=1):
+        try:
+            row = job_row(job)
+        except InvalidArgument as exc:
+            raise InvalidArgument(f"job {number}: {exc.message}", hint=exc.hint) from exc
+        if job.options.get("job_id") is None:
+            del row["id"]
+        rows.append(row)
+    return Call(
+        "select n, id, inserted from pgqueue.enqueue_many(%s::jsonb, %s) order by n",
+        (_json(rows), on_duplicate),
+        _decode_enqueued,
+    )
+
+
+def job_row(job: NewJob) -> dict[str, Any]:
+    """
+    Build the object that pgqueue.enqueue_many() takes; only what was given is in it.
+
+    Raises:
+        InvalidArgument: What cannot be a job.
+    """
+    if not isinstance(job.job_type, str):
+        raise InvalidArgument(f"job_type must be a string, not {type(job.job_type).__name__}")
+    options = JobOptions(**job.options)
+    tenant = options.pop("tenant_id", None)
+    # The delay counts on the server's clock: this machine's may be off by more than the delay.
+    delay = options.pop("delay", None)
+    if delay and options.get("run_at") is not None:
+        raise InvalidArgument("give run_at or delay, not both")
+    payload = {} if job.payload is None else jsonio.to_json_value(job.payload, "payload")
+    row = follow_up(job.job_type, payload, tenant=tenant, **cast("EnqueueOptions", options))
+    if delay:
+        row["delay_seconds"] = seconds_of("delay", delay, seconds_max=DELAY_SECONDS_MAX)
+    return row
+
+
+def status(job_id: UUID) -> Call[JobStatus]:
+    """
+    Look at one job.
+
+    Raises:
+        JobNotFound: There is none, or none that this role may see.
+    """
+
+    def decode(rows: list[Row]) -> JobStatus:
+        if not rows:
+            raise JobNotFound(
+                f"job {job_id} does not exist",
+                hint="It may have been removed by retention, or its insert is not committed.",
+            )
+        return JobStatus(**{name: rows[0][name] for name in _STATUS_COLUMNS})
+
+    return Call(
+        "select * from pgqueue.job_status where id = %s",
+        (job_id,),
+        decode,
+        by_name=True,
+        repeatable=True,
+    )
+
+
+def wait_until_finished(job_id: UUID, *, seconds: float) -> Script[JobStatus]:
+    """
+    Look at a job until it has finished.
+
+    Raises:
+        JobNotFound: There is none.
+        WaitTimeout: It has not finished in time; it goes on.
+    """
+    deadline = time.monotonic() + seconds
+    pause = _PAUSE_SECONDS_MIN
+    while True:
+        seen: JobStatus = yield status(job_id)
+        if seen.finished:
+            return seen
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise WaitTimeout(
+                f"job {job_id} is still {seen.status} after {seconds:g} s",
+                hint="It goes on; select pgqueue.why_waiting(id) says what it waits for.",
+                job_id=job_id,
+            )
+        yield Pause(min(pause, left))
+        pause = min(pause * _PAUSE_FACTOR, _PAUSE_SECONDS_MAX)
+
+
+_STATUS_COLUMNS = tuple(column.name for column in fields(JobStatus))
+
+
+def _decode_enqueued(rows: list[Row]) -> list[Enqueued]:
+    return [Enqueued(job_id, inserted) for _, job_id, inserted in rows]
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _interval(seconds: float | None) -> dt.timedelta | None:
+    return None if seconds is None else dt.timedelta(seconds=seconds)

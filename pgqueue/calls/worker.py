@@ -1,0 +1,374 @@
+"""The calls of a worker: claim, report, heartbeat, the doorbell, maintenance."""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003  # the fields' types, for get_type_hints
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID  # noqa: TC003  # as above
+
+from pgqueue.calls.core import Call, nothing, records, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pgqueue.calls.core import Row
+
+__all__ = [
+    "Claimed",
+    "Exchanged",
+    "Heartbeat",
+    "Maintained",
+    "Place",
+    "Promoted",
+    "Refused",
+    "cancel_running",
+    "claim",
+    "claim_job",
+    "complete",
+    "exchange",
+    "expire",
+    "extend",
+    "fail",
+    "forget_workers",
+    "heartbeat",
+    "leave",
+    "live_workers",
+    "maintain",
+    "merge_stats",
+    "progress",
+    "promote",
+    "register_job_types",
+    "register_worker",
+    "release",
+    "release_strays",
+    "report",
+    "rescue",
+    "rest",
+    "retain",
+    "settle",
+    "snooze",
+    "stop_worker",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that this worker owns; *payload* and *headers* are JSON text, decoded job by job."""
+
+    job_id: UUID
+    token: int
+    job_type: str
+    queue: str
+    priority: int
+    pos: int
+    attempt: int
+    max_attempts: int
+    run_seconds_max: float | None
+    payload: str
+    headers: str | None
+    tenant_id: str | None
+    created_at: dt.datetime
+    ready_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An outcome that changed nothing, and why: lease_lost."""
+
+    job_id: UUID
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """The two answers of exchange."""
+
+    refused: list[Refused]
+    claimed: list[Claimed]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a worker hears; *cancel* holds the (job id, token) pairs that should stop."""
+
+    lease_until: dt.datetime
+    draining: bool
+    cancel: tuple[tuple[UUID, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker rests: 0 doorman, above 0 a seat on the bench, -1 poll and try again."""
+
+    queue: str
+    queue_hash: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """How many jobs came due, the floor for the next call, and when the next one is due."""
+
+    moved: int
+    next_floor: dt.datetime | None
+    next_due_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What one round of maintenance did."""
+
+    promoted: int
+    next_floor: dt.datetime | None
+    next_due_at: dt.datetime | None
+    rescued: int
+    expired: int
+    removed: int
+    merged: int
+
+
+def register_worker(
+    name: str,
+    *,
+    queues: Sequence[str],
+    job_types: Sequence[str] | None,
+    lease: dt.timedelta,
+    instance: UUID,
+    meta: Mapping[str, Any] | None = None,
+) -> Call[int]:
+    """Register, or find the id of an earlier call with the same *instance*."""
+    return Call(
+        "select pgqueue.register_worker(%s, %s::text[], %s::text[], %s, %s, %s::jsonb)",
+        (name, list(queues), _array(job_types), lease, instance, json.dumps(dict(meta or {}))),
+        scalar,
+    )
+
+
+def register_job_types(declarations: Sequence[Mapping[str, Any]]) -> Call[None]:
+    """Declare what this worker handles, as pgqueue.register_job_types() says."""
+    rows = json.dumps([dict(row) for row in declarations])
+    return Call("select pgqueue.register_job_types(%s::jsonb)", (rows,), nothing)
+
+
+def heartbeat(worker: int) -> Call[Heartbeat]:
+    """Renew the lease; raises WorkerGone when it was given up."""
+    return Call("select * from pgqueue.heartbeat(%s)", (worker,), _decode_heartbeat)
+
+
+def stop_worker(worker: int) -> Call[int]:
+    """Say goodbye; answers how many jobs went back."""
+    return Call("select pgqueue.stop_worker(%s)", (worker,), scalar)
+
+
+def claim(
+    worker: int,
+    *,
+    queues: Sequence[str],
+    limit: int,
+    floors: Sequence[int] | None = None,
+) -> Call[list[Claimed]]:
+    """Claim up to *limit* jobs; *floors* has four entries per queue (sql/functions/claim.sql)."""
+    return Call(
+        "select * from pgqueue.claim(%s, %s::text[], %s, %s::bigint[])",
+        (worker, list(queues), limit, _array(floors)),
+        records(Claimed),
+    )
+
+
+def claim_job(worker: int, job_id: UUID) -> Call[Claimed | None]:
+    """Claim this one job; None = it is not ready."""
+    return Call("select * from pgqueue.claim_job(%s, %s)", (worker, job_id), _decode_claimed)
+
+
+def report(
+    job_ids: Sequence[UUID], tokens: Sequence[int], outcomes: Sequence[str | None] | None = None
+) -> Call[list[Refused]]:
+    """Report a batch; outcomes are JSON text (sql/functions/complete.sql), None = plain success."""
+    return Call(
+        "select * from pgqueue.report(%s::uuid[], %s::bigint[], %s::text[])",
+        (list(job_ids), list(tokens), _array(outcomes)),
+        records(Refused),
+    )
+
+
+def exchange(
+    worker: int,
+    *,
+    queues: Sequence[str],
+    limit: int,
+    floors: Sequence[int] | None,
+    job_ids: Sequence[UUID],
+    tokens: Sequence[int],
+    outcomes: Sequence[str | None] | None = None,
+) -> Call[Exchanged]:
+    """Report a batch and claim the next in one round trip."""
+    return Call(
+        "select * from pgqueue.exchange(%s, %s::text[], %s, %s::bigint[], %s::uuid[],"
+        " %s::bigint[], %s::text[])",
+        (
+            worker,
+            list(queues),
+            limit,
+            _array(floors),
+            list(job_ids),
+            list(tokens),
+            _array(outcomes),
+        ),
+        _decode_exchange,
+    )
+
+
+def complete(
+    job_id: UUID,
+    token: int,
+    *,
+    result: str | None = None,
+    result_url: str | None = None,
+    errors: str | None = None,
+    metrics: str | None = None,
+    created: str | None = None,
+    follow_ups: str | None = None,
+) -> Call[str]:
+    """Complete in the caller's transaction; all but *result_url* is JSON text. Raises LeaseLost."""
+    return Call(
+        "select pgqueue.complete(%s, %s, %s::jsonb, %s, %s::jsonb, %s::jsonb, %s::jsonb,"
+        " %s::jsonb)",
+        (job_id, token, result, result_url, errors, metrics, created, follow_ups),
+        scalar,
+    )
+
+
+def fail(
+    job_id: UUID,
+    token: int,
+    *,
+    error: str | None = None,
+    retryable: bool = True,
+    retry_after: dt.timedelta | None = None,
+    errors: str | None = None,
+    metrics: str | None = None,
+) -> Call[str]:
+    """End the attempt; answers retrying, failed or cancelled. Raises LeaseLost."""
+    return Call(
+        "select pgqueue.fail(%s, %s, %s::jsonb, %s, %s, %s::jsonb, %s::jsonb)",
+        (job_id, token, error, retryable, retry_after, errors, metrics),
+        scalar,
+    )
+
+
+def snooze(job_id: UUID, token: int, *, delay: dt.timedelta) -> Call[None]:
+    """Put the job back for later; the attempt does not count. Raises LeaseLost."""
+    return Call("select pgqueue.snooze(%s, %s, %s)", (job_id, token, delay), nothing)
+
+
+def release(job_id: UUID, token: int) -> Call[None]:
+    """Give the job back; the attempt does not count. Raises LeaseLost."""
+    return Call("select pgqueue.release(%s, %s)", (job_id, token), nothing)
+
+
+def release_strays(worker: int, known_tokens: Sequence[int]) -> Call[int]:
+    """After a lost reply to a claim: give back what *worker* owns and does not know of."""
+    return Call(
+        "select pgqueue.release_strays(%s, %s::bigint[])", (worker, list(known_tokens)), scalar
+    )
+
+
+def cancel_running(job_id: UUID, token: int, *, reason: str | None = None) -> Call[None]:
+    """End the job as cancelled. Raises LeaseLost."""
+    return Call("select pgqueue.cancel_running(%s, %s, %s)", (job_id, token, reason), nothing)
+
+
+def progress(job_id: UUID, token: int, *, percent: float, message: str | None = None) -> Call[None]:
+    """Say how far the job is. Raises LeaseLost."""
+    return Call(
+        "select pgqueue.progress(%s, %s, %s::real, %s)", (job_id, token, percent, message), nothing
+    )
+
+
+def extend(job_id: UUID, token: int, *, by: dt.timedelta) -> Call[dt.datetime]:
+    """Move the attempt's deadline to *by* from now. Raises LeaseLost."""
+    return Call("select pgqueue.extend(%s, %s, %s)", (job_id, token, by), scalar)
+
+
+def settle(job_id: UUID, token: int) -> Call[str]:
+    """What became of this attempt, after a lost reply: finished, running, ended or lost."""
+    return Call("select pgqueue.settle(%s, %s)", (job_id, token), scalar)
+
+
+def rest(queues: Sequence[str]) -> Call[list[Place]]:
+    """Lie down, on the LISTEN connection (sql/functions/doorbell.sql)."""
+    return Call("select * from pgqueue.rest(%s::text[])", (list(queues),), records(Place))
+
+
+def leave(queues: Sequence[str], *, pass_on: bool = False) -> Call[None]:
+    """Get up; *pass_on* wakes the next worker on the bench."""
+    return Call("select pgqueue.leave(%s::text[], %s)", (list(queues), pass_on), nothing)
+
+
+def live_workers() -> Call[int]:
+    """How many workers are alive."""
+    return Call("select pgqueue.live_workers()", (), scalar)
+
+
+def maintain(limit: int = 1000, *, floor: dt.datetime | None = None) -> Call[Maintained]:
+    """One bounded round of everything below."""
+    return Call("select * from pgqueue.maintain(%s, %s)", (limit, floor), _decode_maintained)
+
+
+def promote(limit: int = 1000, *, floor: dt.datetime | None = None) -> Call[Promoted]:
+    """Move due jobs from scheduled to ready."""
+    return Call("select * from pgqueue.promote(%s, %s)", (limit, floor), _decode_promoted)
+
+
+def rescue(limit: int = 1000) -> Call[int]:
+    """Take back the jobs of dead workers."""
+    return Call("select pgqueue.rescue(%s)", (limit,), scalar)
+
+
+def expire(limit: int = 1000) -> Call[int]:
+    """Cancel waiting jobs that must not start any more."""
+    return Call("select pgqueue.expire(%s)", (limit,), scalar)
+
+
+def retain(limit: int = 1000) -> Call[int]:
+    """Remove finished jobs past their retention."""
+    return Call("select pgqueue.retain(%s)", (limit,), scalar)
+
+
+def merge_stats(limit: int = 50_000) -> Call[int]:
+    """Fold the statistics."""
+    return Call("select pgqueue.merge_stats(%s)", (limit,), scalar)
+
+
+def forget_workers() -> Call[int]:
+    """Remove the rows of workers that stopped or died more than a day ago."""
+    return Call("select pgqueue.forget_workers()", (), scalar)
+
+
+def _array(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)
+
+
+def _decode_heartbeat(rows: list[Row]) -> Heartbeat:
+    lease_until, draining, job_ids, tokens = rows[0]
+    return Heartbeat(lease_until, draining, tuple(zip(job_ids, tokens, strict=True)))
+
+
+def _decode_claimed(rows: list[Row]) -> Claimed | None:
+    return Claimed(*rows[0]) if rows else None
+
+
+def _decode_exchange(rows: list[Row]) -> Exchanged:
+    refused = [Refused(row[1], row[2], row[0]) for row in rows if row[0] is not None]
+    return Exchanged(refused, [Claimed(*row[1:]) for row in rows if row[0] is None])
+
+
+def _decode_maintained(rows: list[Row]) -> Maintained:
+    return Maintained(*rows[0])
+
+
+def _decode_promoted(rows: list[Row]) -> Promoted:
+    return Promoted(*rows[0])
