@@ -27,7 +27,7 @@ help: ## Show the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make test PG=16            another PostgreSQL: 15 (from the system), 16, 18 (default)"
-	@echo "  make test ARGS='-k claim'  arguments for pytest"
+	@echo "  make test ARGS='-k claim -n0'  arguments for pytest; -n0: one process instead of one per core"
 	@echo "  make venv PYTHON=python3.12  a certain Python"
 
 .PHONY: demo
@@ -36,7 +36,7 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 
 .PHONY: test
 test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
-	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest $(ARGS))
+	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest -n auto $(ARGS))
 
 .PHONY: check
 check: $(STAMP) ## What CI checks besides the tests: lint, format, types, imports of all tests
