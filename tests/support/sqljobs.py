@@ -270,8 +270,9 @@ def refused(sqlstate: str, *, constraint: str | None = None) -> Iterator[None]:
 
 def sqlstate_of(db: Db, query: str, *values: Any) -> str | None:
     """Execute; the SQLSTATE of the failure, None for success."""
+    by_name = values[0] if len(values) == 1 and isinstance(values[0], dict) else None
     try:
-        db.execute(query, values)
+        db.execute(query, by_name if by_name is not None else values)
     except psycopg.Error as error:
         return error.sqlstate
     return None

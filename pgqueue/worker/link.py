@@ -1,0 +1,205 @@
+"""
+One of the worker's connections: it breaks and comes back, and every call over it ends.
+
+A failed call is not repeated here: only its caller knows whether that is safe. After a failure the
+link refuses calls until a pause has passed, so that callers may simply try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
+
+from pgqueue import log
+from pgqueue.calls import run_async
+from pgqueue.errors import DatabaseUnavailable, NotPrimary, PgqueueError, SchemaMismatch
+from pgqueue.worker.waiting import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pgqueue.calls import Call
+    from pgqueue.connection import AsyncBoundedConnection, Endpoint
+
+__all__ = ["CALL_SECONDS", "LOCK_SECONDS", "Link", "Outages"]
+
+T = TypeVar("T")
+
+# A claim of 500 jobs takes milliseconds; ten seconds without an answer is an outage.
+CALL_SECONDS = 10.0
+LOCK_SECONDS = 2.0
+CONNECT_SECONDS = 15.0
+RETRY_BASE_SECONDS = 0.1
+RETRY_CAP_SECONDS = 5.0
+
+_logger = logging.getLogger("pgqueue.worker")
+
+
+class Outages:
+    """Logs one line when the first connection of a worker is lost and one when all are back."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._down: set[str] = set()
+        self._since = 0.0
+
+    @property
+    def ongoing(self) -> bool:
+        """Whether a connection is lost."""
+        return bool(self._down)
+
+    def begin(self, role: str, exc: BaseException) -> None:
+        """Note that the connection *role* is lost."""
+        if not self._down:
+            self._since = time.monotonic()
+            log.event(
+                _logger,
+                logging.WARNING,
+                "database connection lost",
+                worker=self._worker,
+                connection=role,
+                error=_first_line(exc),
+            )
+        self._down.add(role)
+
+    def end(self, role: str) -> None:
+        """Note that the connection *role* is there."""
+        if role not in self._down:
+            return
+        self._down.discard(role)
+        if not self._down:
+            seconds = round(time.monotonic() - self._since, 3)
+            log.event(
+                _logger,
+                logging.INFO,
+                "database connection back",
+                worker=self._worker,
+                outage_seconds=seconds,
+            )
+
+
+class Link:
+    """
+    A connection with a role, opened at its first call and again after it broke.
+
+    Args:
+        where: How to connect.
+        role: For messages.
+        outages: Where losses are noted.
+        on_open: Sets a new connection up.
+    """
+
+    def __init__(
+        self,
+        where: Endpoint,
+        *,
+        role: str,
+        outages: Outages,
+        on_open: Callable[[AsyncBoundedConnection], Awaitable[None]] | None = None,
+    ) -> None:
+        self.role = role
+        self.connection: AsyncBoundedConnection | None = None
+        self._where = where
+        self._outages = outages
+        self._on_open = on_open
+        self._backoff = Backoff(RETRY_BASE_SECONDS, RETRY_CAP_SECONDS)
+        self._retry_at = 0.0
+        self._lock = asyncio.Lock()
+
+    @property
+    def retry_seconds(self) -> float:
+        """How long calls will still be refused."""
+        return max(0.0, self._retry_at - time.monotonic())
+
+    async def call(self, call: Call[T], *, seconds: float = CALL_SECONDS) -> T:
+        """
+        Make one call; calls take turns.
+
+        Args:
+            call: From pgqueue.calls.
+            seconds: The deadline; after it the connection is given up.
+
+        Raises:
+            DatabaseUnavailable: There is no connection, or it broke, or the deadline passed. What
+                the call should do may have happened.
+            PgqueueError: What the database refused; other errors are psycopg's own.
+        """
+        async with self._lock:
+            conn = self.connection or await self._reopen()
+            conn.call_seconds = seconds
+            try:
+                return await run_async(conn, call)
+            except asyncio.CancelledError:
+                self.drop()
+                raise
+            except (PgqueueError, psycopg.Error) as exc:
+                if self._survives(exc, conn):
+                    raise
+                self.lost(exc)
+                raise DatabaseUnavailable(_first_line(exc)) from exc
+
+    async def open(self) -> AsyncBoundedConnection:
+        """
+        Connect if there is no connection.
+
+        Raises:
+            PgqueueError: Why that is impossible; NotPrimary and the like are told apart.
+        """
+        if self.connection is None:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                conn = await self._where.connect_async()
+            try:
+                if self._on_open is not None:
+                    await self._on_open(conn)
+            except BaseException:
+                await conn.close()
+                raise
+            self.connection = conn
+        return self.connection
+
+    def drop(self) -> None:
+        """Close the connection; the next call opens another."""
+        conn, self.connection = self.connection, None
+        if conn is not None:
+            with contextlib.suppress(Exception):
+                conn.pgconn.finish()
+
+    def lost(self, exc: BaseException) -> None:
+        """Drop a connection that turned out to be dead."""
+        self.drop()
+        self._retry_at = time.monotonic() + self._backoff.next()
+        self._outages.begin(self.role, exc)
+
+    async def _reopen(self) -> AsyncBoundedConnection:
+        if self.retry_seconds:
+            raise DatabaseUnavailable(f"the {self.role} connection is lost")
+        try:
+            conn = await self.open()
+        except (SchemaMismatch, asyncio.CancelledError):
+            raise
+        except (PgqueueError, psycopg.Error, OSError) as exc:
+            # A standby, a refused password: while servers are being replaced these pass as well.
+            self.lost(exc)
+            raise DatabaseUnavailable(str(exc)) from exc
+        self._backoff.reset()
+        self._outages.end(self.role)
+        return conn
+
+    @staticmethod
+    def _survives(exc: PgqueueError | psycopg.Error, conn: AsyncBoundedConnection) -> bool:
+        # By the connection, not by SQLSTATE: after a crash there is none.
+        if conn.closed or conn.broken or isinstance(exc, NotPrimary):
+            return False
+        # A refusal in time leaves the connection as it was; a farewell (57P01) does not.
+        return not isinstance(exc, DatabaseUnavailable) or isinstance(
+            exc.__cause__, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable
+        )
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__

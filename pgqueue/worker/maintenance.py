@@ -1,0 +1,109 @@
+"""
+Maintenance without a leader: every worker does some, now and then.
+
+With n workers each calls maintain() about every n / 4 seconds, so that the database sees about four
+calls a second at most; in between, when a scheduled job comes due, some of them promote it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pgqueue import calls, log
+from pgqueue.errors import DatabaseUnavailable, PgqueueError
+from pgqueue.worker.waiting import Signal, jittered
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from pgqueue.worker.link import Link
+    from pgqueue.worker.membership import Membership
+
+__all__ = ["Maintenance"]
+
+INTERVAL_SECONDS = 1.0
+# Of many workers so many react to the same due time; the others come at their interval.
+ENOUGH_WORKERS = 4
+DUE_SECONDS_MIN = 0.02
+SWEEP_SECONDS = 30.0
+COUNT_SECONDS = 30.0
+LIMIT = 1_000
+LIMIT_MIN = 10
+
+_logger = logging.getLogger("pgqueue.worker")
+_random = random.SystemRandom()
+
+
+class Maintenance:
+    """
+    One worker's share.
+
+    Args:
+        link: The control connection.
+        membership: Knows the server's clock, and how long a call may hold up the heartbeat.
+    """
+
+    def __init__(self, link: Link, *, membership: Membership) -> None:
+        self._link = link
+        self._membership = membership
+        self._workers = 1
+        self._count_at = 0.0
+        self._sweep_at = 0.0
+        self._full_at = 0.0
+        self._floor: dt.datetime | None = None
+        self._limit = LIMIT
+
+    async def run_forever(self) -> None:
+        """Maintain; ends when cancelled."""
+        timer = Signal()
+        while True:
+            try:
+                pause = await self._round()
+            except DatabaseUnavailable:
+                # Too much for one call, or an outage.
+                self._limit = max(LIMIT_MIN, self._limit // 2)
+                pause = jittered(INTERVAL_SECONDS)
+            except (PgqueueError, psycopg.Error) as exc:
+                reason = str(exc).partition("\n")[0]
+                log.event(_logger, logging.ERROR, "maintenance failed", error=reason)
+                pause = jittered(INTERVAL_SECONDS * 5)
+            await timer.wait(pause)
+
+    async def _round(self) -> float:
+        """Do what is due; how long to wait for the next round."""
+        now = time.monotonic()
+        limit = self._limit
+        # The heartbeat waits for its turn on the same connection.
+        seconds = self._membership.beat_seconds
+        if now >= self._count_at:
+            self._workers = max(1, await self._link.call(calls.live_workers(), seconds=seconds))
+            self._count_at = now + jittered(COUNT_SECONDS)
+        if now >= self._sweep_at:
+            self._floor = None
+            self._sweep_at = now + jittered(SWEEP_SECONDS)
+        if now >= self._full_at:
+            done = await self._link.call(calls.maintain(limit, floor=self._floor), seconds=seconds)
+            moved = done.promoted
+            self._floor, next_due_at = done.next_floor, done.next_due_at
+            share = max(1.0, self._workers / ENOUGH_WORKERS)
+            self._full_at = time.monotonic() + jittered(INTERVAL_SECONDS * share)
+            self._limit = min(LIMIT, self._limit * 2)
+        else:
+            found = await self._link.call(calls.promote(limit, floor=self._floor), seconds=seconds)
+            moved = found.moved
+            self._floor, next_due_at = found.next_floor, found.next_due_at
+        if moved >= limit:
+            return DUE_SECONDS_MIN
+        return self._pause(next_due_at)
+
+    def _pause(self, next_due_at: dt.datetime | None) -> float:
+        pause = self._full_at - time.monotonic()
+        if next_due_at is not None and _random.random() < ENOUGH_WORKERS / self._workers:
+            due = next_due_at.timestamp() - self._membership.clock_offset - time.time()
+            pause = min(pause, due)
+        return max(pause, DUE_SECONDS_MIN)

@@ -1,0 +1,153 @@
+"""The parts of one worker, wired together."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from pgqueue.connection import endpoint
+from pgqueue.dsn import Timeouts
+from pgqueue.worker.doorbell import Doorbell
+from pgqueue.worker.engine import Engine
+from pgqueue.worker.executor import Executor
+from pgqueue.worker.floors import Floors
+from pgqueue.worker.health import Health
+from pgqueue.worker.link import CALL_SECONDS, LOCK_SECONDS, Link, Outages
+from pgqueue.worker.maintenance import Maintenance
+from pgqueue.worker.membership import BEATS_PER_LEASE, Membership
+from pgqueue.worker.messages import Messages
+from pgqueue.worker.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgqueue.connection import Endpoint
+    from pgqueue.worker.handling import Ending, Route
+    from pgqueue.worker.runs import Run
+    from pgqueue.worker.settings import WorkerSettings
+
+__all__ = ["Parts"]
+
+# One second above our own deadline: what we have given up ends on the server too.
+LIMITS = Timeouts(statement=CALL_SECONDS + 1, lock=LOCK_SECONDS)
+# How long a handler's own statements may take is its business.
+UNLIMITED = Timeouts(statement=0, lock=0, idle_in_transaction=0)
+# Endings that are logged as INFO.
+QUIET = frozenset({"succeeded", "snoozed", "released", "cancelled", "lost"})
+
+_logger = logging.getLogger("pgqueue.worker")
+
+
+class Parts:
+    """
+    What one worker consists of.
+
+    Args:
+        settings: The worker's.
+        routes: Its handlers.
+        dsn: As in pgqueue.dsn.
+        pooled: A transaction pooler stands in between: no doorbell, no prepared statements.
+        on_stop: Stops the worker.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        routes: dict[str, Route],
+        dsn: str | None,
+        pooled: bool,
+        on_stop: Callable[[], None],
+    ) -> None:
+        self._name = settings.name
+        self._dsn = dsn
+        self._pooled = pooled
+        outages = Outages(settings.name)
+        lease_quarter = settings.lease / BEATS_PER_LEASE
+        self.outbox = Outbox(settings.name)
+        self.claims = Link(self._where("worker"), role="worker", outages=outages)
+        self.control = Link(self._where("control"), role="control", outages=outages)
+        self.executor = Executor(
+            routes,
+            worker=settings.name,
+            concurrency=settings.concurrency,
+            where=self._where("handler", UNLIMITED),
+            on_end=self._on_end,
+            on_free=self._wake,
+        )
+        self.messages = Messages(self.control, seconds=lease_quarter, expired=self.executor.expire)
+        self.executor.messages = self.messages
+        self.membership = Membership(
+            self.control,
+            settings=settings,
+            job_types=sorted(routes),
+            executor=self.executor,
+            on_drain=on_stop,
+            on_change=self._wake,
+        )
+        self.bell = None if pooled else self._doorbell(settings, outages)
+        self.engine = Engine(
+            self.claims,
+            membership=self.membership,
+            executor=self.executor,
+            outbox=self.outbox,
+            bell=self.bell,
+            floors=Floors(settings.queues),
+            concurrency=settings.concurrency,
+            poll_interval=settings.poll_interval,
+            drain=settings.drain,
+            on_drained=on_stop,
+        )
+        self.maintenance = Maintenance(self.control, membership=self.membership)
+        self.health = Health(self._state)
+
+    async def close(self) -> None:
+        """Close every connection, child and socket."""
+        self.health.close()
+        self.membership.close()
+        if self.bell is not None:
+            self.bell.close()
+        await self.executor.close()
+        self.claims.drop()
+        self.control.drop()
+
+    def _doorbell(self, settings: WorkerSettings, outages: Outages) -> Doorbell:
+        return Doorbell(
+            self._where("doorbell"),
+            settings.queues,
+            outages=outages,
+            on_ring=self._wake,
+            on_cancel=self.membership.beat_soon,
+        )
+
+    def _on_end(self, run: Run, ending: Ending) -> None:
+        if ending.send:
+            self.outbox.add(run.job.job_id, run.job.token, ending.outcome)
+        if ending.status not in QUIET or _logger.isEnabledFor(logging.INFO):
+            result = ending.job_result(run.job, run.started)
+            result.log(_logger, token=run.job.token, worker=self._name)
+        self._wake()
+
+    def _wake(self) -> None:
+        self.engine.wake()
+
+    def _state(self) -> dict[str, Any]:
+        connected = self.claims.connection is not None and self.control.connection is not None
+        return {
+            "ready": connected and self.membership.valid and self.engine.claiming,
+            "worker": self._name,
+            "worker_id": self.membership.worker_id,
+            "connected": connected,
+            "lease_valid": self.membership.valid,
+            "claiming": self.engine.claiming,
+            "running": len(self.executor.runs),
+            "to_report": len(self.outbox),
+        }
+
+    def _where(self, role: str, limits: Timeouts = LIMITS) -> Endpoint:
+        return endpoint(
+            self._dsn,
+            application_name=f"pgqueue {role} {self._name}",
+            timeouts=limits,
+            pooler=self._pooled,
+        )

@@ -1,0 +1,81 @@
+"""How a worker is set up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pgqueue.errors import ConfigurationError
+
+__all__ = ["Pooler", "WorkerSettings"]
+
+Pooler = Literal["auto", "yes", "no"]
+
+CONCURRENCY_MAX = 10_000
+LEASE_SECONDS_MAX = 3_600.0
+NAME_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """
+    One worker's settings.
+
+    Attributes:
+        queues: Claimed from in turn; job priorities rank above that.
+        concurrency: How many jobs run at once.
+        name: What logs, views and jobs call it; by default host:pid.
+        lease: Seconds after its last heartbeat until a worker counts as dead and its jobs go back.
+            It heartbeats four times as often.
+        poll_interval: How often an idle worker looks without being rung; the safety net.
+        drain: Stop when the queues are empty.
+        shutdown_timeout: How long handlers may go on after the signal to stop.
+        health_port: Answers GET /live and GET /ready on this port.
+        pooler: Whether a transaction pooler stands in between. Then there is no doorbell (LISTEN
+            needs a session), only polling. "auto" finds out.
+
+    Raises:
+        ConfigurationError: A value that makes no sense.
+    """
+
+    queues: tuple[str, ...] = ("default",)
+    concurrency: int = 50
+    name: str = dataclasses.field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    lease: float = 20.0
+    poll_interval: float = 5.0
+    drain: bool = False
+    shutdown_timeout: float = 25.0
+    health_port: int | None = None
+    pooler: Pooler = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.queues or len(set(self.queues)) < len(self.queues) or "" in self.queues:
+            raise ConfigurationError("name at least one queue, and each once")
+        self._check("concurrency", self.concurrency, 1, CONCURRENCY_MAX)
+        self._check("lease", self.lease, 1, LEASE_SECONDS_MAX)
+        self._check("poll_interval", self.poll_interval, 0.01, 3_600)
+        self._check("shutdown_timeout", self.shutdown_timeout, 0, 86_400)
+        self._check("health_port", self.health_port or 0, 0, 65_535)
+        if not 1 <= len(self.name) <= NAME_CHARACTERS_MAX:
+            raise ConfigurationError(f"a worker's name has 1 to {NAME_CHARACTERS_MAX} characters")
+        if self.pooler not in {"auto", "yes", "no"}:
+            raise ConfigurationError(f"pooler is auto, yes or no, not {self.pooler!r}")
+
+    def to_json(self) -> str:
+        """As one argument of a child process's command line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerSettings:
+        """Read what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**{**values, "queues": tuple(values["queues"])})
+
+    @staticmethod
+    def _check(name: str, value: float, least: float, most: float) -> None:
+        if not least <= value <= most:
+            raise ConfigurationError(f"{name} must be {least:g} to {most:g}, not {value!r}")

@@ -1,0 +1,223 @@
+"""How idle workers wake. The poll interval is long, so that every lost wake-up shows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pgqueue import Registry
+from pgqueue.worker.link import Link
+from tests.support.wait import eventually
+from tests.support.workers import enqueue, reaches, working
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tests.conftest import Connect
+
+    Database = psycopg.Connection[Any]
+
+POLL_SECONDS = 60.0
+# A wake-up takes milliseconds; this is for a machine under load, and far below the poll interval.
+SOON_SECONDS = 5.0
+DOOR, SEAT = 7067001, 7067002
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """A handler that does nothing."""
+    registry = Registry()
+
+    @registry.job
+    async def nothing() -> None: ...
+
+    return registry
+
+
+@pytest.fixture
+def claims(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The times of all claims of the workers in this process."""
+    made: list[float] = []
+    original = Link.call
+
+    async def counted(self: Link, call: Any, **options: Any) -> Any:
+        if "pgqueue.exchange" in str(call.sql):
+            made.append(time.monotonic())
+        return await original(self, call, **options)
+
+    monkeypatch.setattr(Link, "call", counted)
+    return made
+
+
+def held(db: Database, key: int) -> int:
+    """How many doors or seats are taken in this database."""
+    rows = db.execute(
+        "select count(*) from pg_locks where locktype = 'advisory' and granted and classid = %s"
+        " and database = (select oid from pg_database where datname = current_database())",
+        (key,),
+    ).fetchall()
+    return int(rows[0][0])
+
+
+def asleep(db: Database, *, doors: int = 1, seats: int = 0) -> None:
+    """Wait until so many doors and seats are taken."""
+    eventually(
+        lambda: (held(db, DOOR), held(db, SEAT)) == (doors, seats),
+        what=f"{doors} doors and {seats} seats are taken",
+    )
+
+
+def test_an_insert_wakes_a_sleeping_worker(dsn: str, db: Database, registry: Registry) -> None:
+    """Each of ten jobs starts soon after its commit, not at the next poll."""
+    with working(registry, dsn, poll_interval=POLL_SECONDS):
+        for _ in range(10):
+            asleep(db)
+            reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+
+
+def test_every_queue_has_a_door(dsn: str, db: Database, registry: Registry) -> None:
+    """A worker of three queues is woken by each of them, and by a queue's jobs only."""
+    with working(registry, dsn, queues=("a", "b", "c"), poll_interval=POLL_SECONDS):
+        for queue in ("c", "a", "b", "a"):
+            asleep(db, doors=3)
+            ((job_id,),) = db.execute(
+                "insert into pgqueue.jobs (job_type, queue) values ('nothing', %s) returning id",
+                (queue,),
+            ).fetchall()
+            reaches(db, job_id, "succeeded", seconds=SOON_SECONDS)
+
+
+def test_a_job_that_comes_due_wakes_a_sleeping_worker(
+    dsn: str, db: Database, registry: Registry
+) -> None:
+    """Promotion rings, and workers come back for it when the job is due."""
+    with working(registry, dsn, poll_interval=POLL_SECONDS):
+        asleep(db)
+        ((job_id,),) = db.execute(
+            "insert into pgqueue.jobs (job_type, run_at)"
+            " values ('nothing', now() + interval '1 second') returning id"
+        ).fetchall()
+        reaches(db, job_id, "succeeded", seconds=SOON_SECONDS)
+
+
+def test_a_transaction_that_inserted_long_ago_is_noticed_at_its_commit(
+    dsn: str, db: Database, connect: Connect, registry: Registry
+) -> None:
+    """While it is open nobody can sleep at the door; what it inserted starts soon after."""
+    early = connect(autocommit=False)
+    job_id = enqueue(early, "nothing")
+    with working(registry, dsn, poll_interval=POLL_SECONDS):
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        doors = held(db, DOOR)
+        early.commit()
+        reaches(db, job_id, "succeeded", seconds=SOON_SECONDS)
+
+    # The inserter's own shared lock.
+    assert doors == 1
+
+
+def test_a_full_worker_passes_the_door_on(dsn: str, db: Database) -> None:
+    """Two workers with one slot each: the second job wakes the second worker."""
+    go, started = threading.Event(), threading.Semaphore(0)
+    registry = Registry()
+
+    @registry.job
+    def wait() -> None:
+        started.release()
+        go.wait(30)
+
+    with ExitStack() as workers:
+        for number in range(3):
+            workers.enter_context(
+                working(registry, dsn, concurrency=1, poll_interval=POLL_SECONDS, name=f"w{number}")
+            )
+        asleep(db, seats=2)
+        ids = []
+        for _ in range(3):
+            ids.append(enqueue(db, "wait"))
+            began = started.acquire(timeout=SOON_SECONDS)
+            assert began, "no worker woke for the job"
+        go.set()
+        for job_id in ids:
+            reaches(db, job_id, "succeeded", seconds=SOON_SECONDS)
+
+
+def test_many_idle_workers_are_no_herd(
+    dsn: str, db: Database, registry: Registry, claims: list[float]
+) -> None:
+    """With 16 idle workers at most 3 claims are made per inserted job."""
+    workers, jobs = 16, 20
+    with ExitStack() as stack:
+        for number in range(workers):
+            stack.enter_context(
+                working(registry, dsn, poll_interval=POLL_SECONDS, name=f"w{number}")
+            )
+        asleep(db, seats=workers - 1)
+        before = len(claims)
+        for _ in range(jobs):
+            reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        asleep(db, seats=workers - 1)
+        made = len(claims) - before
+
+    assert jobs <= made <= 3 * jobs
+
+
+def test_an_idle_worker_makes_no_claims(
+    dsn: str, db: Database, registry: Registry, claims: list[float]
+) -> None:
+    """Between two polls it only sleeps: no claim in the time that 40 heartbeats take."""
+    with working(registry, dsn, poll_interval=POLL_SECONDS, lease=1.0):
+        asleep(db)
+        before = len(claims)
+        beats = heartbeat(db)
+        eventually(lambda: heartbeat(db) > beats + 2.0, what="two seconds of heartbeats")
+
+        assert before == len(claims)
+
+
+def heartbeat(db: Database) -> float:
+    """When the worker was last heard of, in seconds."""
+    ((at,),) = db.execute(
+        "select extract(epoch from heartbeat_at)::double precision from pgqueue.workers"
+    ).fetchall()
+    return float(at)
+
+
+def test_a_steady_stream_is_not_one_notification_per_job(
+    dsn: str, db: Database, connect: Connect, registry: Registry
+) -> None:
+    """While jobs keep coming the worker stays awake, and inserting does not NOTIFY."""
+    ear = connect()
+    ear.execute("listen pgqueue")
+    with working(registry, dsn, poll_interval=POLL_SECONDS):
+        asleep(db)
+        last = None
+        for _ in range(300):
+            last = enqueue(db, "nothing")
+        reaches(db, last, "succeeded", seconds=SOON_SECONDS)
+        rings = [n for n in ear.notifies(timeout=0.2) if n.payload.startswith("ring")]
+
+    assert 1 <= len(rings) <= 100
+
+
+def test_without_a_doorbell_workers_poll(dsn: str, db: Database, registry: Registry) -> None:
+    """Behind a pooler there is no LISTEN: no door is taken and jobs start at the next poll."""
+    with working(registry, dsn, pooler="yes", poll_interval=0.1):
+        for _ in range(3):
+            reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        doors = held(db, DOOR)
+
+    assert doors == 0
+
+
+def test_forged_notifications_do_no_harm(dsn: str, db: Database, registry: Registry) -> None:
+    """Anybody may NOTIFY on the channel: garbage is ignored."""
+    with working(registry, dsn, poll_interval=POLL_SECONDS):
+        asleep(db)
+        for forged in ("", "ring", "ring x", "seat 1", "seat x y", "cancel", "cancel ²", "ring *"):
+            db.execute("select pg_notify('pgqueue', %s)", (forged,))
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
