@@ -119,6 +119,11 @@ def leave(code: int) -> NoReturn:
     help="Answer GET /live and GET /ready there.",
 )
 @click.option(
+    "--health-host",
+    metavar="ADDRESS",
+    help="Answer on this address only; default all, as probes from outside need.",
+)
+@click.option(
     "--pooler",
     type=click.Choice(("auto", "yes", "no")),
     help="Whether a transaction pooler stands in between; auto (default) finds out.",

@@ -27,14 +27,14 @@ class Health:
         self._state = state
         self._server: asyncio.Server | None = None
 
-    async def start(self, port: int) -> None:
+    async def start(self, port: int, *, host: str | None = None) -> None:
         """
-        Listen on *port*, on all addresses.
+        Listen on *port*; without *host* on all addresses.
 
         Raises:
             OSError: The port is taken.
         """
-        self._server = await asyncio.start_server(self._serve, port=port, limit=8_192)
+        self._server = await asyncio.start_server(self._serve, host=host, port=port, limit=8_192)
 
     def close(self) -> None:
         """Stop listening."""

@@ -35,6 +35,7 @@ class WorkerSettings:
         drain: Stop when the queues are empty.
         shutdown_timeout: How long handlers may go on after the signal to stop.
         health_port: Answers GET /live and GET /ready on this port.
+        health_host: On this address only; None: on all, as probes from outside need.
         pooler: Whether a transaction pooler stands in between. Then there is no doorbell (LISTEN
             needs a session), only polling. "auto" finds out.
 
@@ -50,6 +51,7 @@ class WorkerSettings:
     drain: bool = False
     shutdown_timeout: float = 25.0
     health_port: int | None = None
+    health_host: str | None = None
     pooler: Pooler = "auto"
 
     def __post_init__(self) -> None:

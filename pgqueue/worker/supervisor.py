@@ -170,7 +170,10 @@ class _Supervisor:
         if status == 0 or self._stopping:
             # Zero: drained, by an operator or because the queues are empty.
             slot.over = True
-            self._exit_code = self._exit_code or (status if status >= 0 else 128 - status)
+            # Told to stop before it could handle the signal: it had nothing to finish.
+            as_told = self._stopping and status in {-signal.SIGTERM, -signal.SIGINT}
+            if status and not as_told:
+                self._exit_code = self._exit_code or (status if status > 0 else 128 - status)
             return
         if settled:
             slot.backoff.reset()

@@ -68,6 +68,7 @@ class Worker:
         drain: bool = False,
         shutdown_timeout: float = 25.0,
         health_port: int | None = None,
+        health_host: str | None = None,
         pooler: Pooler = "auto",
     ) -> None:
         self.settings = settings or WorkerSettings(
@@ -78,6 +79,7 @@ class Worker:
             drain=drain,
             shutdown_timeout=shutdown_timeout,
             health_port=health_port,
+            health_host=health_host,
             pooler=pooler,
             **({} if name is None else {"name": name}),
         )
@@ -139,7 +141,7 @@ class Worker:
                 parts = self._make_parts(pooled=True)
             await self._until_up(parts, lambda: self._register(parts))
             if self.settings.health_port is not None:
-                await parts.health.start(self.settings.health_port)
+                await parts.health.start(self.settings.health_port, host=self.settings.health_host)
         except BaseException:
             await parts.close()
             raise

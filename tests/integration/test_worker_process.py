@@ -213,6 +213,21 @@ def test_a_supervisor_replaces_a_killed_worker_and_passes_signals_on(
     assert "killed_by=SIGKILL" in said
 
 
+def test_sigterm_while_workers_start_ends_with_exit_code_0(dsn: str, db: Database) -> None:
+    """A worker that is told to stop before it can handle that had nothing to finish."""
+    supervisor = supervise(dsn)
+    try:
+        assert supervisor.stderr is not None
+        started = [supervisor.stderr.readline() for _ in range(2)]
+        supervisor.terminate()
+        supervisor.communicate(timeout=30)
+    finally:
+        supervisor.kill()
+
+    assert all("worker process started" in line for line in started)
+    assert (supervisor.returncode, pids(db)) == (0, [])
+
+
 def test_workers_of_a_killed_supervisor_stop(dsn: str, db: Database) -> None:
     """Kill -9 of the supervisor leaves no worker behind."""
     supervisor = supervise(dsn)
@@ -285,7 +300,7 @@ def test_health_is_answered_over_http(
 ) -> None:
     """/live and /ready say 200; /ready says 503 while the worker stops; other paths say 404."""
     base = f"http://127.0.0.1:{unused_port}"
-    with worker_process(dsn, tmp_path, health_port=unused_port) as worker:
+    with worker_process(dsn, tmp_path, health_port=unused_port, health_host="127.0.0.1") as worker:
         eventually(lambda: fetch(f"{base}/ready")[0] == 200)
         live, missing = fetch(f"{base}/live"), fetch(f"{base}/other")
         _, ready = fetch(f"{base}/ready")
