@@ -3,7 +3,7 @@
 -- Advisory lock classes (first key of the two-key form), all of this database:
 --   7067001 the door of a queue            second key hashtext(queue)             doorbell.sql
 --   7067002 a seat on a queue's bench      second key hashtext(queue || '#' || n) doorbell.sql
---   7067003 a worker's claims against its rescue   second key the worker id       claim.sql, rescue.sql
+--   7067003 a worker's claims against its rescue   second key the worker id       claim.sql, complete.sql, workers.sql, maintain.sql
 --   7067004 one maintainer at a time       1 promote, 2 rescue, 3 retain, 4 merge_stats, 5 expire
 --   7067005 one installer at a time        second key 1                           install.sql
 --
@@ -69,6 +69,25 @@ begin
 end
 $$;
 revoke all on function pgqueue.check_job(uuid) from public;
+
+-- Raises PQ006 unless each statement sees what others committed before it. Claim and rescue look again after they have
+-- waited for each other: with a snapshot from before the wait, a claim could commit behind the rescue of its worker.
+-- Proved by tests/races/test_attack_isolation.py.
+create or replace function pgqueue.check_isolation()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        raise exception using errcode = 'PQ006',
+            message = format('claims and maintenance do not run at %s', upper(current_setting('transaction_isolation'))),
+            hint = 'begin isolation level read committed, or set default_transaction_isolation. Inserts and completions run at any level.';
+    end if;
+end
+$$;
+revoke all on function pgqueue.check_isolation() from public;
 
 -- The queue that a job of this type goes to when its row names p_queue.
 create or replace function pgqueue.effective_queue(p_queue text, p_job_type text)

@@ -4,7 +4,7 @@
 -- 'running'): its worker is notified, and hears it at its next heartbeat at the latest. If its handler finishes first, the
 -- job has succeeded. Repeating it is harmless. Raises PQ002 for a job that finished otherwise, PQ003 for none.
 -- Locks: running alone; or jobs, then the waiting row. Never running after jobs: when a claim came in between, the
--- jobs row is let go by rolling back the block and it starts over. Proved by tests/races/test_cancel.py.
+-- jobs row is let go by rolling back the block and it starts over. Proved by tests/races/test_finish.py.
 create or replace function pgqueue.cancel(p_job_id uuid, p_reason text default null)
 returns text
 language plpgsql

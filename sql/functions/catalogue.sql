@@ -13,7 +13,7 @@ $$;
 revoke all on function pgqueue.schema_version() from public;
 
 -- Every object of the schema with a fingerprint of its definition. Order of columns does not count: a migrated table has
--- new columns last, a fresh one may not.
+-- new columns last, a fresh one may not. Nor do aliases inside a view: pg_dump and restore write out those left implicit.
 create or replace function pgqueue.catalogue()
 returns table (kind text, name text, fingerprint text)
 language sql
@@ -30,7 +30,7 @@ as $$
                     pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attname)
                 from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
                 where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '')
-            || coalesce(case when c.relkind = 'v' then pg_get_viewdef(c.oid) end, '')
+            || coalesce(case when c.relkind = 'v' then regexp_replace(pg_get_viewdef(c.oid), ' AS ("[^"]+"|\w+)', '', 'g') end, '')
             || coalesce((select string_agg(o, ',' order by o) from unnest(c.reloptions) o), ''))
     from pg_class c where c.relnamespace = 'pgqueue'::regnamespace and c.relkind in ('r', 'v', 'S', 'p')
     union all

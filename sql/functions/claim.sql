@@ -10,8 +10,9 @@
 -- floors (NULL) before they sleep and, while busy, at an interval that keeps such sweeps below 2 % of their time.
 --
 -- One plan at every size, with and without statistics: lanes (priority, then queue) come from one function scan, so no join
--- order is left to choose; the lateral subquery can only be an index scan in the order of ready_claim_key, the DELETE goes by ctid, each job is looked up by its primary key. With a plain join the
--- generic plan hashed whole tables (100 ms instead of 1 ms). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
+-- order is left to choose; the lateral subquery can only be an index scan in the order of ready_claim_key, the DELETE
+-- goes by ctid, each job is looked up by its primary key. With a plain join the generic plan hashed whole tables
+-- (100 ms instead of 1 ms). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
 -- runs once per row of a nested loop and claims more than the limit.
 -- Proved by tests/sql/test_claim.py and tests/races/test_claim.py.
 
@@ -25,6 +26,7 @@ as $$
 declare
     v_worker pgqueue.workers;
 begin
+    perform pgqueue.check_isolation();
     perform pg_advisory_xact_lock_shared(7067003, (p_worker % 2147483647)::integer);
     select * into v_worker from pgqueue.workers w where w.id = p_worker;
     if not found or v_worker.dead_at is not null or v_worker.stopped_at is not null then

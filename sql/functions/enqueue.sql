@@ -216,7 +216,9 @@ begin
             return next;
             return;
         end if;
-        if p_job.unique_key is null and p_job.idempotency_key is null then
+        if (p_job.unique_key is null and p_job.idempotency_key is null)
+            or exists (select from pgqueue.jobs j where j.id = p_job.id and j.tenant_id is distinct from p_job.tenant_id)
+        then
             raise exception using errcode = '23505', constraint = 'jobs_pkey', schema = 'pgqueue', table = 'jobs',
                 message = format('job id %s is taken', p_job.id);
         end if;
@@ -259,7 +261,15 @@ begin
     end if;
     select b.job_id into v_follow_up from pgqueue.blocked b where b.waits_for = v_holder and b.reason = 'follow_up';
     if v_follow_up is null and exists (select from pgqueue.running r where r.job_id = v_holder) then
-        id := pgqueue.insert_follow_up(p_job, v_holder);
+        begin
+            id := pgqueue.insert_follow_up(p_job, v_holder);
+        exception when unique_violation then
+            -- Its idempotency key or id was taken meanwhile: look again.
+            return;
+        end;
+        -- A new version of the row: who completes the holder with a snapshot from before the follow-up gets 40001 for it
+        -- instead of leaving the follow-up blocked for ever.
+        update pgqueue.jobs j set unique_key = j.unique_key where j.id = v_holder;
         inserted := true;
         return next;
         return;

@@ -32,7 +32,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_priority smallint;
 begin
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
     values (p_running.job_id, p_running.token, p_running.attempt, p_outcome, p_running.worker_id, p_running.started_at,
@@ -104,7 +103,9 @@ begin
     end if;
     perform pgqueue.end_attempt(v_running, 'retrying', v_error,
         clock_timestamp() + coalesce(
-            case when p_retry_after < interval '0' then interval '0' else p_retry_after end,
+            -- Ten years, as with snooze: dates that clients cannot load must not come to lie in scheduled.
+            case when p_retry_after < interval '0' then interval '0' when p_retry_after > interval '10 years' then interval '10 years'
+                else p_retry_after end,
             pgqueue.backoff(v_running.job_type, v_running.attempt)),
         'retry', true);
     return 'retrying';
@@ -125,11 +126,12 @@ as $$
     union all
     select f.status from pgqueue.finished f
     where f.job_id = p_job_id and f.token = p_token and f.status in ('failed', 'cancelled')
-        and coalesce(f.errors -> -1 ->> 'code', '') not in ('worker_lost', 'deadline_passed')
+        and not f.taken_back
     limit 1;
 $$;
 revoke all on function pgqueue.ended_status(uuid, bigint) from public;
 
+-- The job's own limit, else its type's, else the setting.
 create or replace function pgqueue.attempts_allowed(p_job_id uuid)
 returns integer
 language sql
@@ -196,6 +198,7 @@ end
 $$;
 revoke all on function pgqueue.try_release(uuid, bigint) from public;
 
+-- As try_release(). Raises PQ001. Repeating it is harmless.
 create or replace function pgqueue.release(p_job_id uuid, p_token bigint)
 returns void
 language plpgsql

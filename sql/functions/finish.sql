@@ -107,7 +107,7 @@ end
 $$;
 revoke all on function pgqueue.finish_waiting(uuid, text, text, integer, integer, text, text) from public;
 
-
+-- The one place that words PQ001.
 create or replace function pgqueue.raise_lease_lost(p_job_id uuid, p_token bigint)
 returns void
 language plpgsql

@@ -139,6 +139,7 @@ create or replace trigger jobs_guard_deleted
     referencing old table as deleted
     for each statement execute function pgqueue.guard_deleted();
 
+-- TRUNCATE fires no row triggers: it would leave the other tables as they are.
 create or replace function pgqueue.guard_truncate()
 returns trigger
 language plpgsql
@@ -155,9 +156,31 @@ do $$
 declare
     v_table text;
 begin
-    foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results'] loop
+    foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'workers']
+    loop
         execute format('create or replace trigger %I before truncate on pgqueue.%I
             for each statement execute function pgqueue.guard_truncate()', v_table || '_guard_truncate', v_table);
     end loop;
 end
 $$;
+
+-- rescue() starts from the workers: without its worker's row a running job would never be taken back.
+create or replace function pgqueue.guard_worker_deleted()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from pgqueue.running r where r.worker_id = old.id) then
+        raise exception using errcode = 'PQ007', message = format('worker %s still owns running jobs: it cannot be deleted', old.id),
+            hint = 'select pgqueue.stop_worker(id) gives them back; pgqueue.forget_workers() deletes what is of no more use.';
+    end if;
+    return null;
+end
+$$;
+revoke all on function pgqueue.guard_worker_deleted() from public;
+
+create or replace trigger workers_guard_deleted
+    after delete on pgqueue.workers
+    for each row when (old.rescued_at is null) execute function pgqueue.guard_worker_deleted();

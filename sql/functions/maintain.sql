@@ -19,6 +19,8 @@ declare
     v_now timestamptz := clock_timestamp();
     v_queues text[];
 begin
+    -- A floor in the future: the clock has been set back, and what is due now lies below it.
+    p_floor := case when p_floor <= v_now then p_floor end;
     moved := 0;
     next_floor := p_floor;
     if not pg_try_advisory_xact_lock(7067004, 1) then
@@ -46,7 +48,8 @@ begin
         perform pgqueue.ring(v_queues);
     end if;
     next_floor := greatest(next_floor, p_floor);
-    select s.due_at into next_due_at
+    -- Capped at what clients can load: PostgreSQL's time goes on to the year 294276.
+    select least(s.due_at, timestamptz '9999-12-30 00:00:00+00') into next_due_at
     from pgqueue.scheduled s
     where s.due_at >= coalesce(next_floor, '-infinity')
     order by s.due_at
@@ -59,8 +62,9 @@ revoke all on function pgqueue.promote(integer, timestamptz) from public;
 -- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
 -- worker ends as failed. A worker is dead when its lease ended; class 7067003 keeps a claim of its own in flight from
 -- committing behind that. Locks running rows in job_id order, skipping locked ones (they are being finished), then the
--- jobs rows of those with keys.
--- Proved by tests/races/test_rescue.py.
+-- jobs rows of those with keys, skipping too: an enqueue() that adds a follow-up in a long transaction must not hold up
+-- maintenance, and its job comes with a later call. Proved by tests/races/test_attack_rescue.py,
+-- tests/races/test_finish.py and tests/races/test_claim.py.
 create or replace function pgqueue.rescue(p_limit integer default 1000)
 returns bigint
 language plpgsql
@@ -75,11 +79,18 @@ declare
     v_gone bigint[];
     v_lost pgqueue.running[] := '{}';
     v_late pgqueue.running[];
-    v_grace interval := (select s.timeout_grace from pgqueue.settings s);
+    v_locked uuid[];
+    v_rescued bigint := 0;
+    -- Capped: an interval meant as "for ever" must not leave the range of timestamps.
+    v_grace interval := (select least(s.timeout_grace, interval '1000 years') from pgqueue.settings s);
 begin
+    perform pgqueue.check_isolation();
     if not pg_try_advisory_xact_lock(7067004, 2) then
         return 0;
     end if;
+    -- The clock has been set back: nobody's lease lasts longer than one lease from now.
+    update pgqueue.workers w set heartbeat_at = clock_timestamp()
+    where w.dead_at is null and w.stopped_at is null and w.heartbeat_at > clock_timestamp() + w.lease;
     for v_worker in
         select w.id from pgqueue.workers w
         where w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease < clock_timestamp()
@@ -107,21 +118,25 @@ begin
         order by r.job_id
         limit greatest(p_limit - cardinality(v_lost), 0)
         for update skip locked);
-    perform pgqueue.lock_keyed_jobs(array(select u.job_id from unnest(v_lost || v_late) u where u.flags <> 0));
-    foreach v_running in array v_lost loop
-        perform pgqueue.take_back(v_running, 'lost');
-    end loop;
-    foreach v_running in array v_late loop
-        perform pgqueue.take_back(v_running, 'timed_out');
+    v_locked := array(
+        select j.id from pgqueue.jobs j
+        where j.id = any (array(select u.job_id from unnest(v_lost || v_late) u where u.flags <> 0))
+        for update skip locked);
+    foreach v_running in array v_lost || v_late loop
+        if v_running.flags = 0 or v_running.job_id = any (v_locked) then
+            perform pgqueue.take_back(v_running, case when v_running.worker_id = any (v_gone) then 'lost' else 'timed_out' end);
+            v_rescued := v_rescued + 1;
+        end if;
     end loop;
     update pgqueue.workers w set rescued_at = clock_timestamp()
     where w.id = any (v_gone) and not exists (select from pgqueue.running r where r.worker_id = w.id);
-    return cardinality(v_lost) + cardinality(v_late);
+    return v_rescued;
 end
 $$;
 revoke all on function pgqueue.rescue(integer) from public;
 
--- One job is taken from its attempt: 'lost' or 'timed_out'. The caller has locked its running row.
+-- One job is taken from its attempt: 'lost' or 'timed_out'. The caller has locked its running row. taken_back tells a
+-- late report of that attempt from a repeated one.
 create or replace function pgqueue.take_back(p_running pgqueue.running, p_outcome text)
 returns void
 language plpgsql
@@ -141,6 +156,7 @@ begin
     else
         perform pgqueue.end_attempt(p_running, p_outcome, v_error, '-infinity', 'run_at', true);
     end if;
+    update pgqueue.finished f set taken_back = true where f.job_id = p_running.job_id;
 end
 $$;
 revoke all on function pgqueue.take_back(pgqueue.running, text) from public;
@@ -186,18 +202,22 @@ $$;
 revoke all on function pgqueue.expire(integer) from public;
 
 -- Remove finished jobs older than their type's retention, oldest first, with all that is known of them. Type by type along
--- finished_retention_idx, so that the cost follows the rows removed. Jobs rows are locked first, skipping locked ones, and
--- looked at again: a retry may have come in between. Proved by tests/sql/test_retention.py.
+-- finished_retention_idx, so that the cost follows the rows removed: first an equal share for each, then what is left of the
+-- limit for whoever has more. Jobs rows are locked first, skipping locked ones, and
+-- looked at again: a retry may have come in between. Proved by tests/sql/test_maintain.py and tests/races/test_finish.py.
 create or replace function pgqueue.retain(p_limit integer default 1000)
 returns bigint
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_sort = off
+set enable_bitmapscan = off
 set jit = off
 as $$
 declare
     v_default interval := (select s.retention from pgqueue.settings s);
+    v_types text[];
     v_type text := '';
     v_before timestamptz;
     v_ids uuid[];
@@ -207,9 +227,14 @@ begin
     if not pg_try_advisory_xact_lock(7067004, 3) then
         return 0;
     end if;
-    while v_removed < p_limit loop
+    loop
         select f.job_type into v_type from pgqueue.finished f where f.job_type > v_type order by f.job_type limit 1;
         exit when not found;
+        v_types := v_types || v_type;
+    end loop;
+    for v_turn in 1..2 * coalesce(cardinality(v_types), 0) loop
+        exit when v_removed >= p_limit;
+        v_type := v_types[(v_turn - 1) % cardinality(v_types) + 1];
         -- Capped: an interval meant as "for ever" must not leave the range of timestamps and stop all maintenance.
         v_before := clock_timestamp() - least(interval '1000 years',
             coalesce((select t.retention from pgqueue.job_types t where t.job_type = v_type), v_default));
@@ -220,12 +245,18 @@ begin
             cross join lateral (select w.id from pgqueue.jobs w where w.id = f.job_id limit 1 for update skip locked) j
             where f.job_type = v_type and f.finished_at < v_before
             order by f.finished_at
-            limit p_limit - v_removed
+            limit case when v_turn <= cardinality(v_types) then least(p_limit / cardinality(v_types) + 1, p_limit - v_removed)
+                else p_limit - v_removed end
         ) x;
-        delete from pgqueue.jobs j
-        where j.id = any (v_ids) and exists (select from pgqueue.finished f where f.job_id = j.id);
-        get diagnostics v_batch = row_count;
-        v_removed := v_removed + v_batch;
+        begin
+            delete from pgqueue.jobs j
+            where j.id = any (v_ids) and exists (select from pgqueue.finished f where f.job_id = j.id);
+            get diagnostics v_batch = row_count;
+            v_removed := v_removed + v_batch;
+        exception when foreign_key_violation then
+            raise warning 'pgqueue: jobs of type % are kept beyond their retention: %', v_type, sqlerrm
+                using hint = 'Declare that foreign key ON DELETE CASCADE or SET NULL.';
+        end;
     end loop;
     return v_removed;
 end
@@ -251,6 +282,8 @@ $$;
 revoke all on function pgqueue.forget_workers() from public;
 
 -- All of the above, each bounded by p_limit. next_due_at: when to come back for promotion. Workers call it about once a second.
+-- A part that fails (an application's own trigger or foreign key, a deadlock) warns and leaves the others to do their work.
+-- Proved by tests/sql/test_attack_maintain.py.
 create or replace function pgqueue.maintain(p_limit integer default 1000, p_floor timestamptz default null)
 returns table (
     promoted bigint,
@@ -266,13 +299,27 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_part text;
 begin
-    select p.moved, p.next_floor, p.next_due_at into promoted, next_floor, next_due_at from pgqueue.promote(p_limit, p_floor) p;
-    rescued := pgqueue.rescue(p_limit);
-    expired := pgqueue.expire(p_limit);
-    removed := pgqueue.retain(p_limit);
-    merged := pgqueue.merge_stats();
-    perform pgqueue.forget_workers();
+    perform pgqueue.check_isolation();
+    promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0;
+    foreach v_part in array array['promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers'] loop
+        begin
+            case v_part
+                when 'promote' then
+                    select p.moved, p.next_floor, p.next_due_at into promoted, next_floor, next_due_at
+                    from pgqueue.promote(p_limit, p_floor) p;
+                when 'rescue' then rescued := pgqueue.rescue(p_limit);
+                when 'expire' then expired := pgqueue.expire(p_limit);
+                when 'retain' then removed := pgqueue.retain(p_limit);
+                when 'merge_stats' then merged := pgqueue.merge_stats();
+                when 'forget_workers' then perform pgqueue.forget_workers();
+            end case;
+        exception when others then
+            raise warning 'pgqueue.%() failed: % (SQLSTATE %)', v_part, sqlerrm, sqlstate;
+        end;
+    end loop;
     return next;
 end
 $$;

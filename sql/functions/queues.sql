@@ -1,6 +1,7 @@
 -- Pausing and job type settings. A pause holds for every claim that starts after it commits; what runs goes on, and
 -- producers go on inserting.
 
+-- Pausing twice keeps the first time. A new reason replaces the old one.
 create or replace function pgqueue.pause_queue(p_queue text, p_reason text default null)
 returns void
 language plpgsql
@@ -30,6 +31,7 @@ end
 $$;
 revoke all on function pgqueue.resume_queue(text) from public;
 
+-- Hold every job of a type, whatever its queue.
 create or replace function pgqueue.pause_job_type(p_job_type text, p_reason text default null)
 returns void
 language plpgsql
@@ -45,6 +47,7 @@ end
 $$;
 revoke all on function pgqueue.pause_job_type(text, text) from public;
 
+-- Rings all queues: its jobs can be in any.
 create or replace function pgqueue.resume_job_type(p_job_type text)
 returns void
 language plpgsql

@@ -32,21 +32,22 @@ begin
     )
     select count(*) into v_merged from taken;
 
-    if exists (select from pgqueue.stats s where s.span = 'minute' and s.starts_at < date_trunc('hour', now() - interval '3 hours')) then
+    -- In UTC: callers in zones of half hours must not cut other hours.
+    if exists (select from pgqueue.stats s where s.span = 'minute' and s.starts_at < date_trunc('hour', now() - interval '3 hours', 'UTC')) then
         with taken as (
             delete from pgqueue.stats s
             where s.ctid = any (array(
                 select x.ctid from pgqueue.stats x
-                where x.span = 'minute' and x.starts_at < date_trunc('hour', now() - interval '3 hours')
+                where x.span = 'minute' and x.starts_at < date_trunc('hour', now() - interval '3 hours', 'UTC')
                 order by x.starts_at limit p_limit))
             returning *
         )
         insert into pgqueue.stats as s (span, starts_at, job_type, queue, worker_id, outcome, wait_bucket, run_bucket,
             jobs, wait_seconds, run_seconds)
-        select 'hour', date_trunc('hour', t.starts_at), t.job_type, t.queue, null, t.outcome, t.wait_bucket, t.run_bucket,
+        select 'hour', date_trunc('hour', t.starts_at, 'UTC'), t.job_type, t.queue, null, t.outcome, t.wait_bucket, t.run_bucket,
             sum(t.jobs), sum(t.wait_seconds), sum(t.run_seconds)
         from taken t
-        group by date_trunc('hour', t.starts_at), t.job_type, t.queue, t.outcome, t.wait_bucket, t.run_bucket
+        group by date_trunc('hour', t.starts_at, 'UTC'), t.job_type, t.queue, t.outcome, t.wait_bucket, t.run_bucket
         on conflict (span, starts_at, job_type, queue, worker_id, outcome, wait_bucket, run_bucket) do update set
             jobs = s.jobs + excluded.jobs,
             wait_seconds = s.wait_seconds + excluded.wait_seconds,

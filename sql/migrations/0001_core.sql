@@ -156,6 +156,9 @@ create table pgqueue.jobs (
     constraint jobs_priority_check check (priority between 0 and 3),
     constraint jobs_payload_check check (jsonb_typeof(payload) = 'object'),
     constraint jobs_payload_size_check check (pg_column_size(payload) <= 16777216),
+    -- As claims hand it out. 12 bytes of jsonb (1e131071) print as 131,072: a payload of 110 kB that prints as more than
+    -- 1 GB would fail every claim that comes to it. Below 2 kB no payload prints as more than 24 MB.
+    constraint jobs_payload_text_check check (pg_column_size(payload) <= 2048 or octet_length(payload::text) <= 67108864),
     constraint jobs_run_at_check check (isfinite(run_at)),
     constraint jobs_expires_at_check check (isfinite(expires_at)),
     constraint jobs_max_attempts_check check (max_attempts between 1 and 10000),
@@ -163,7 +166,8 @@ create table pgqueue.jobs (
     constraint jobs_idempotency_key_check check (length(idempotency_key) between 1 and 255),
     constraint jobs_unique_key_check check (length(unique_key) between 1 and 255),
     constraint jobs_tenant_id_check check (length(tenant_id) between 1 and 100),
-    constraint jobs_headers_check check (jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536)
+    constraint jobs_headers_check check (
+        jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536 and octet_length(headers::text) <= 262144)
 );
 -- Partial: a job without a key costs nothing here. NULL tenants are one tenant.
 create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency_key) nulls not distinct
@@ -273,6 +277,7 @@ create table pgqueue.finished (
     progress_message text,
     unique_key text,
     reason text,
+    taken_back boolean not null default false,
     constraint finished_pkey primary key (job_id),
     constraint finished_status_check check (status in ('succeeded', 'partial', 'failed', 'cancelled')),
     constraint finished_errors_check check (jsonb_typeof(errors) = 'array'),

@@ -1,4 +1,4 @@
-"""The doorbell: who is woken by what, and that no wake-up is lost. Absence is proved by a marker that comes later."""
+"""The doorbell: who is woken by what. Absence is proved by a marker that comes later."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from tests.races.conftest import Open
+    from tests.races.sessions import Sessions
     from tests.support.sqljobs import Db
 
 
@@ -180,7 +181,8 @@ def test_a_type_that_comes_back_rings_every_queue(open_session: Open, call: str)
 def test_more_than_16_queues_ring_all(open_session: Open) -> None:
     """One notification and no lock per queue, whoever sleeps."""
     db, listener = open_session(), _listener(open_session)
-    many = "insert into pgqueue.jobs (job_type, queue) select 't', 'q' || n from generate_series(1, %s) n"
+    many = """insert into pgqueue.jobs (job_type, queue)
+        select 't', 'q' || n from generate_series(1, %s) n"""
     db.execute(many, (17,))
     seventeen = _heard(listener, db)
     _rest(listener, "q3")
@@ -196,7 +198,8 @@ def test_an_inserter_of_more_than_16_queues_rings_even_those_who_lay_down_meanwh
     """It holds no lock, so the door can be closed before its commit: it always rings."""
     db, listener, producer = open_session(), _listener(open_session), open_session.transaction()
     producer.execute(
-        "insert into pgqueue.jobs (job_type, queue) select 't', 'q' || n from generate_series(1, 20) n"
+        """insert into pgqueue.jobs (job_type, queue)
+           select 't', 'q' || n from generate_series(1, 20) n"""
     )
     places = _rest(listener, "q3")
     seen = claim(db, worker(db), queues=["q3"])
@@ -321,3 +324,30 @@ def test_an_insert_does_not_notify_into_a_queue_that_fills_up(
 
     assert _heard(listener, db) == (wanted if rings else [])
     assert value(db, "select count(*) from pgqueue.jobs") == 2
+
+
+def test_a_worker_that_takes_a_seat_while_the_doorman_leaves_finds_the_door_open(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """The doorman saw an empty bench and woke nobody: the newcomer must look at the door again."""
+    setup, doorman, gate = open_session(), _listener(open_session), open_session()
+    _rest(doorman)
+    gate.execute("select pg_advisory_lock(1)")
+    setup.execute("alter function pg_try_advisory_lock(int, int) rename to real_try_advisory_lock")
+    setup.execute(
+        """create function pg_catalog.pg_try_advisory_lock(int, int) returns boolean
+           language plpgsql as $$
+           begin
+               if $1 = 7067002 then
+                   perform pg_advisory_lock(1), pg_advisory_unlock(1);
+               end if;
+               return pg_catalog.real_try_advisory_lock($1, $2);
+           end $$"""
+    )
+    newcomer = sessions.start(
+        open_session(), "select place from pgqueue.rest('{default}')"
+    ).blocked()
+    _leave(doorman, pass_on=True)
+    gate.execute("select pg_advisory_unlock(1)")
+
+    assert newcomer.value() == 0

@@ -1,7 +1,8 @@
-"""Complete, cancel, progress, heartbeat, rescue, retry and retention against each other: one wins, none is torn."""
+"""The ends of an attempt, rescue, retry and retention against each other: one wins."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,6 @@ from tests.support.sqljobs import (
 if TYPE_CHECKING:
     from tests.races.conftest import Open
     from tests.races.sessions import Sessions
-    from tests.support.sqljobs import Claimed, Db
 
 _COMPLETE = "select pgqueue.complete(%s, %s)"
 
@@ -32,7 +32,7 @@ _COMPLETE = "select pgqueue.complete(%s, %s)"
 def test_completing_waits_for_a_progress_report_and_then_succeeds(
     open_session: Open, sessions: Sessions
 ) -> None:
-    """The report leaves a row version that the completion's snapshot does not see; it must go all the same."""
+    """The report leaves a row version that the completion's snapshot does not see."""
     db, reporting = open_session(), open_session.transaction()
     job = run_one(db)
     reporting.execute("select pgqueue.progress(%s, %s, 50, 'half')", job.owned)
@@ -117,9 +117,7 @@ def test_a_cancel_that_waits_for_a_completion_tells_the_truth(
     db, completing = open_session(), open_session.transaction()
     job = run_one(db)
     completing.execute(_COMPLETE, job.owned)
-    cancelling = sessions.start(
-        open_session(), "select pgqueue.cancel(%s)", job.job_id
-    ).blocked()
+    cancelling = sessions.start(open_session(), "select pgqueue.cancel(%s)", job.job_id).blocked()
     if wins:
         completing.commit()
 
@@ -165,9 +163,7 @@ def test_a_claim_does_not_wait_for_a_cancel(open_session: Open, sessions: Sessio
     db, cancelling = open_session(), open_session.transaction()
     job_id = insert(db)
     cancelling.execute("select pgqueue.cancel(%s)", (job_id,))
-    claimed = sessions.start(
-        open_session(), "select * from pgqueue.claim(%s)", worker(db)
-    ).rows()
+    claimed = sessions.start(open_session(), "select * from pgqueue.claim(%s)", worker(db)).rows()
     cancelling.commit()
 
     assert claimed == []
@@ -192,7 +188,7 @@ def test_a_cancel_that_waits_for_a_release_cancels_the_waiting_job(
 def test_a_rescue_passes_over_what_is_being_finished(
     open_session: Open, sessions: Sessions, *, commits: bool
 ) -> None:
-    """It never waits for a completion in flight; if that rolls back, the next rescue takes the job."""
+    """It never waits; if the completion rolls back, the next rescue takes the job."""
     db, completing = open_session(), open_session.transaction()
     by = worker(db)
     job = claim_this(db, insert(db), by)
@@ -312,31 +308,24 @@ def test_two_retries_at_once_are_one(open_session: Open, sessions: Sessions) -> 
 def test_a_job_that_was_given_more_time_does_not_expire(
     open_session: Open, sessions: Sessions
 ) -> None:
-    """The sweep had picked it while the UPDATE was in flight."""
+    """The sweep looks while the UPDATE is in flight, does not wait for it, and does not undo it."""
     db, producer = open_session(), open_session.transaction()
     job_id = insert(db, expires_at="2001-01-01")
     producer.execute("update pgqueue.jobs set expires_at = '2100-01-01'")
-    sweeping = sessions.start(open_session(), "select pgqueue.expire()").blocked()
+    sweeping = sessions.start(open_session(), "select pgqueue.expire()")
+    sweeping.rows()
     producer.commit()
 
     assert sweeping.value() == 0
     assert place(db, job_id) == "ready"
 
 
-def test_batches_in_opposite_orders_do_not_deadlock(
-    open_session: Open, sessions: Sessions
-) -> None:
+def test_batches_in_opposite_orders_do_not_deadlock(open_session: Open, sessions: Sessions) -> None:
     """Two sessions report the same keyed jobs, one forwards, one backwards, 20 times."""
     db, one, two = open_session(), open_session(), open_session()
     for n in range(20):
         jobs = [run_one(db, unique_key=f"{n}.{i}") for i in range(10)]
-
-        def both(conn: Db, given: list[Claimed]) -> object:
-            return report(conn, given)
-
-        answers = sessions.together(
-            [lambda j=jobs: both(one, j), lambda j=jobs: both(two, j[::-1])]
-        )
+        answers = sessions.together([partial(report, one, jobs), partial(report, two, jobs[::-1])])
 
         assert answers == [{}, {}]
     assert value(db, "select count(*) from pgqueue.finished") == 200
@@ -353,8 +342,8 @@ def test_a_zombie_and_its_heir_report_at_once(open_session: Open, sessions: Sess
         heir = claim_this(db, zombie.job_id)
         found = sessions.together(
             [
-                lambda z=zombie, c=open_session(): report(c, [z], [{"result": "zombie"}]),
-                lambda h=heir, c=open_session(): report(c, [h], [{"result": "heir"}]),
+                partial(report, open_session(), [zombie], [{"result": "zombie"}]),
+                partial(report, open_session(), [heir], [{"result": "heir"}]),
             ]
         )
 

@@ -1,8 +1,9 @@
-"""Duplicates in a race: every caller gets an id, one unfinished job has the key, no request is lost."""
+"""Duplicates in a race: every caller gets an id, one job has the key, no request is lost."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.sqljobs import (
     status,
     value,
     worker,
+    worker_dies,
 )
 
 if TYPE_CHECKING:
@@ -43,10 +45,7 @@ def test_32_callers_with_one_key_get_one_job(
     """F-43: distinct ids per key = 1, callers without an id = 0; merged, no request is missing."""
     conns = [open_session() for _ in range(_CALLERS)]
     ids = sessions.together(
-        [
-            lambda c=conn, n=n: _enqueue(c, {"n": [n]}, on_duplicate)
-            for n, conn in enumerate(conns)
-        ]
+        [partial(_enqueue, conn, {"n": [n]}, on_duplicate) for n, conn in enumerate(conns)]
     )
     (payload,) = column(conns[0], "select payload from pgqueue.jobs")
 
@@ -97,7 +96,7 @@ def test_one_idempotency_key_in_32_transactions_is_one_job(
     statement = """insert into pgqueue.jobs (job_type, idempotency_key) values ('t', 'i')
         on conflict do nothing"""
     conns = [open_session() for _ in range(_CALLERS)]
-    sessions.together([lambda c=conn: c.execute(statement) for conn in conns])
+    sessions.together([partial(conn.execute, statement) for conn in conns])
 
     assert value(conns[0], "select count(*) from pgqueue.jobs") == 1
     assert value(conns[0], "select count(*) from pgqueue.ready") == 1
@@ -154,7 +153,7 @@ def test_a_replace_that_waits_for_a_claim_makes_a_follow_up(
 def test_replaces_against_finishing_workers_lose_no_request(
     open_session: Open, sessions: Sessions
 ) -> None:
-    """Six producers and three workers on two keys: each producer's last request runs, none is orphaned."""
+    """Six producers and three workers on two keys: every request is in a payload that ran."""
     db = open_session()
     rounds = 40
     running = [True]
@@ -173,17 +172,14 @@ def test_replaces_against_finishing_workers_lose_no_request(
 
     def produce_all(conns: list[Db]) -> list[list[UUID]]:
         try:
-            return sessions.together(
-                [lambda c=conn, n=n: produce(c, n) for n, conn in enumerate(conns)]
-            )
+            return sessions.together([partial(produce, conn, n) for n, conn in enumerate(conns)])
         finally:
             running[0] = False
 
     producers = [open_session() for _ in range(6)]
     workers = [open_session() for _ in range(3)]
     sessions.together(
-        [lambda: produce_all(producers)]
-        + [lambda c=conn, by=worker(db): work(c, by) for conn in workers]
+        [partial(produce_all, producers)] + [partial(work, conn, worker(db)) for conn in workers]
     )
     ran = sorted(n for payload in seen for n in payload["n"])
 
@@ -209,7 +205,7 @@ def test_calls_with_the_same_keys_in_opposite_orders_do_not_deadlock(
             return sqlstate_of(conn, call, json.dumps(jobs))
 
         codes += sessions.together(
-            [lambda k=keys: many(one, k, "a"), lambda k=keys: many(two, k[::-1], "b")]
+            [partial(many, one, keys, "a"), partial(many, two, keys[::-1], "b")]
         )
 
     assert set(codes) == {None}
@@ -221,21 +217,71 @@ def test_replacing_a_batch_while_it_completes_does_not_deadlock(
 ) -> None:
     """Both lock the holders' rows in the order of their keys, which is not that of their ids."""
     db, one, two = open_session(), open_session(), open_session()
+    replace = "select count(*) from pgqueue.enqueue_many(%s, 'replace')"
     for n in range(15):
         jobs = [run_one(db, unique_key=f"{n}.{9 - i}") for i in range(10)]
         requests = json.dumps([{"job_type": "t", "unique_key": f"{n}.{i}"} for i in range(10)])
         refused, code = sessions.together(
             [
-                lambda j=jobs: report(one, j),
-                lambda r=requests: sqlstate_of(
-                    two, "select count(*) from pgqueue.enqueue_many(%s, 'replace')", r
-                ),
+                partial(report, one, jobs),
+                partial(sqlstate_of, two, replace, requests),
             ]
         )
 
         assert (refused, code) == ({}, None)
     assert value(db, "select count(*) from pgqueue.blocked") == 0
     assert value(db, "select count(*) from pgqueue.ready") == 150
+
+
+_ENDS = {
+    "report": "select count(*) from pgqueue.report(%(ids)s, %(tokens)s, %(failures)s)",
+    "rescue": "select pgqueue.rescue()",
+    "stop_worker": "select pgqueue.stop_worker(%(worker)s)",
+    "purge_queue": "select pgqueue.purge_queue('default')",
+    "redrive": "select pgqueue.redrive()",
+}
+
+
+@pytest.mark.parametrize("end", list(_ENDS))
+def test_ending_many_keyed_jobs_does_not_deadlock_with_replacing_them(
+    open_session: Open, sessions: Sessions, end: str
+) -> None:
+    """Jobs whose keys are in the opposite order of their ids, ended one after another."""
+    db, one, two = open_session(), open_session(), open_session()
+    replace = "select count(*) from pgqueue.enqueue_many(%s, 'replace')"
+    for n in range(12):
+        by = worker(db)
+        for i in range(12):
+            insert(db, unique_key=f"{n}.{11 - i:02}", max_attempts=1)
+        jobs = claim(db, by)
+        match end:
+            case "rescue":
+                worker_dies(db, by)
+            case "stop_worker":
+                db.execute("update pgqueue.running set cancel_requested_at = now()")
+            case "purge_queue":
+                report(db, jobs, [{"do": "snooze", "delay_seconds": 3600}] * 12)
+            case "redrive":
+                report(db, jobs, [{"do": "fail", "retryable": False}] * 12)
+            case _:
+                pass
+        given = {
+            "ids": [job.job_id for job in jobs],
+            "tokens": [job.token for job in jobs],
+            "failures": ['{"do": "fail", "retryable": false}'] * 12,
+            "worker": by,
+        }
+        requests = json.dumps([{"job_type": "t", "unique_key": f"{n}.{i:02}"} for i in range(12)])
+        codes = sessions.together(
+            [
+                partial(sqlstate_of, one, _ENDS[end], given),
+                partial(sqlstate_of, two, replace, requests),
+            ]
+        )
+        db.execute("select pgqueue.stop_worker(%s)", (by,))
+        db.execute("select pgqueue.purge_queue('default')")
+
+        assert codes == [None, None]
 
 
 def test_a_retry_and_a_new_job_with_its_key_agree(open_session: Open, sessions: Sessions) -> None:

@@ -1,5 +1,5 @@
 """
-No wake-up is lost, and no herd is woken: workers that follow the doorbell's protocol and never poll.
+No wake-up is lost, and no herd is woken: workers that follow the protocol and never poll.
 
 A job that nobody is woken for stays where it is until the next ring. So each round ends only when
 every job of it is done; a lost wake-up stops the round until its deadline.
@@ -11,6 +11,7 @@ import random
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,7 +104,7 @@ def _crew(
         listener = open_session()
         listener.execute("listen pgqueue")
         crew.append(Sleeper(listener, open_session(), worker(db, queues), queues, delay))
-    futures = [sessions.submit(lambda one=one: one.run(finished)) for one in crew]
+    futures = [sessions.submit(partial(one.run, finished)) for one in crew]
     try:
         yield crew
     finally:
@@ -144,12 +145,12 @@ def test_no_wake_up_is_lost(
         for n in range(rounds):
             sessions.together(
                 [
-                    lambda c=conn, d=random.Random(f"{seed} {n} {i}"): produce(c, d)  # noqa: S311
+                    partial(produce, conn, random.Random(f"{seed} {n} {i}"))  # noqa: S311
                     for i, conn in enumerate(producers)
                 ]
             )
             eventually(
-                lambda n=n: _all_done(crew, 5 * (n + 1)),
+                partial(_all_done, crew, 5 * (n + 1)),
                 seconds=_ROUND_SECONDS,
                 what=f"round {n} is done; seed {seed}, {size} workers",
             )
@@ -167,7 +168,7 @@ def test_one_job_does_not_wake_a_herd(open_session: Open, sessions: Sessions) ->
         before = sum(one.claims for one in crew)
         for n in range(jobs):
             insert(db)
-            eventually(lambda n=n: _all_done(crew, n + 1), what=f"job {n} is done")
+            eventually(partial(_all_done, crew, n + 1), what=f"job {n} is done")
             eventually(lambda: all(one.asleep for one in crew), what="everybody sleeps again")
         claims = sum(one.claims for one in crew) - before
 

@@ -204,6 +204,18 @@ def test_a_job_that_was_asked_to_stop_ends_as_cancelled(db: Db, call: str) -> No
     assert row(db, "select status, reason from pgqueue.finished") == ("cancelled", "not needed")
 
 
+def test_an_error_code_of_the_handler_does_not_look_like_a_rescue(db: Db) -> None:
+    """A repeated report of a job that failed with code worker_lost is a repeated report."""
+    job = run_one(db)
+    answers = [
+        value(db, """select pgqueue.fail(%s, %s, '{"code": "worker_lost"}', false)""", job.owned)
+        for _ in range(2)
+    ]
+
+    assert answers == ["failed", "failed"]
+    assert value(db, "select pgqueue.settle(%s, %s)", job.owned) == "finished"
+
+
 def test_attempts_never_exceed_their_maximum(db: Db) -> None:
     """A job that keeps killing its worker ends as failed after max_attempts claims."""
     job_id = insert(db, max_attempts=3)

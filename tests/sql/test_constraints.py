@@ -1,4 +1,4 @@
-"""Every limit of the contract is a named constraint, or a SQLSTATE of its own: bad input stores nothing."""
+"""Every limit of the contract is a named constraint or a SQLSTATE: bad input stores nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tests.support.sqljobs import Db
 
 _BIG = "repeat(md5(random()::text), 600000)"  # 19 MB
+# 600 numbers of 8 bytes each, which are 131 kB each as text.
+_LONG = """(select jsonb_build_object('a', jsonb_agg('1e131071'::jsonb))
+    from generate_series(1, 600))"""
 
 # SQL expression of the value -> what refuses it.
 _JOBS: list[tuple[str, str, str]] = [
@@ -27,6 +30,7 @@ _JOBS: list[tuple[str, str, str]] = [
     ("payload", "'null'", "jobs_payload_check"),
     ("payload", """'"text"'""", "jobs_payload_check"),
     ("payload", f"jsonb_build_object('a', {_BIG})", "jobs_payload_size_check"),
+    ("payload", _LONG, "jobs_payload_text_check"),
     ("run_at", "'infinity'", "jobs_run_at_check"),
     ("run_at", "'-infinity'", "jobs_run_at_check"),
     ("expires_at", "'infinity'", "jobs_expires_at_check"),
@@ -99,7 +103,8 @@ def test_every_check_of_jobs_is_in_this_table(db: Db) -> None:
     """A new CHECK without a case here fails."""
     named = column(
         db,
-        "select conname from pg_constraint where conrelid = 'pgqueue.jobs'::regclass and contype = 'c'",
+        """select conname from pg_constraint
+           where conrelid = 'pgqueue.jobs'::regclass and contype = 'c'""",
     )
 
     assert set(named) == {constraint for _, _, constraint in _JOBS}
@@ -159,7 +164,7 @@ def test_json_that_postgresql_cannot_hold_is_refused(db: Db, payload: str, sqlst
     ids=["5,000 digits", "1,000 levels", "odd text", "2^53 + 1"],
 )
 def test_json_that_clients_choke_on_is_handed_out_as_text(db: Db, payload: str) -> None:
-    """claim() returns text equal to what the server stores; decoding is the worker's risk, per job."""
+    """The text is what the server stores; decoding it is the worker's risk, per job."""
     job = run_one(db, payload=payload)
 
     assert job.payload == value(db, "select %s::jsonb::text", payload)
@@ -205,7 +210,8 @@ def test_a_payload_below_the_limit_is_stored(db: Db) -> None:
     """15 MB of text that does not compress go in and come out."""
     job_id = insert(db, payload="{}")
     db.execute(
-        "update pgqueue.jobs set payload = jsonb_build_object('a', repeat('x', 15000000)) where id = %s",
+        """update pgqueue.jobs set payload = jsonb_build_object('a', repeat('x', 15000000))
+           where id = %s""",
         (job_id,),
     )
 

@@ -182,6 +182,18 @@ def test_retention_is_bounded_and_takes_the_oldest_first(db: Db) -> None:
     assert gone
 
 
+def test_retention_serves_every_type_at_each_call(db: Db) -> None:
+    """A type with more old jobs than one call removes does not starve those behind it."""
+    insert_many(db, 20, "a")
+    insert_many(db, 2, "b")
+    report(db, claim(db, worker(db)))
+    _age(db, 31)
+    removed = value(db, "select pgqueue.retain(10)")
+
+    assert removed == 10
+    assert column(db, "select job_type from pgqueue.jobs group by 1") == ["a"]
+
+
 def test_retention_skips_what_somebody_holds(connect: Connect) -> None:
     """It never waits: the held job goes next time."""
     db, holder = connect(), connect(autocommit=False)
@@ -215,13 +227,18 @@ def test_maintain_does_all_parts(db: Db) -> None:
     assert again == (0, 0, 0, 0, 0)
 
 
-def test_a_negative_limit_is_refused(db: Db) -> None:
-    """By PostgreSQL itself; nothing is moved."""
+def test_a_negative_limit_moves_nothing(db: Db) -> None:
+    """The parts refuse it; maintain() warns once per part and answers with zeros."""
     insert(db, expires_at="2001-01-01")
-    with refused("2201W"):
-        db.execute("select * from pgqueue.maintain(-1)")
+    _due(db, 10)
+    for part in ("promote", "expire"):
+        with refused("2201W"):
+            db.execute(f"select pgqueue.{part}(-1)")
+    counts = row(db, "select promoted, rescued, expired, removed from pgqueue.maintain(-1)")
 
+    assert counts == (0, 0, 0, 0)
     assert value(db, "select count(*) from pgqueue.ready") == 1
+    assert value(db, "select count(*) from pgqueue.scheduled") == 1
 
 
 def test_workers_are_forgotten_a_day_after_they_are_gone(db: Db) -> None:

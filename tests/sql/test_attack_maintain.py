@@ -1,0 +1,116 @@
+"""Maintenance when something is in its way: the other parts still do their work."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from tests.support.sqljobs import column, insert, place, row, run_one, status, value, worker_dies
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tests.support.sqljobs import Db
+
+_COUNTS = "select promoted, rescued, expired, removed from pgqueue.maintain()"
+
+
+def _busy(db: Db) -> None:
+    """One job is due, one lost its worker, one is past its retention."""
+    db.execute("select pgqueue.set_settings(p_retention => '0')")
+    old = run_one(db, "old")
+    db.execute("select pgqueue.complete(%s, %s)", old.owned)
+    insert(db, "due", run_at="2100-01-01")
+    db.execute("update pgqueue.scheduled set due_at = clock_timestamp()")
+    run_one(db, "lost")
+    worker_dies(db, value(db, "select worker_id from pgqueue.running"))
+
+
+def _warnings(db: Db) -> list[str]:
+    heard: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        heard.append(str(notice.message_primary))
+
+    db.add_notice_handler(hear)
+    return heard
+
+
+def test_a_foreign_key_of_the_application_stops_retention_of_its_type_only(db: Db) -> None:
+    """It is said as a warning; promotion, rescue and the retention of others go on."""
+    _busy(db)
+    kept = run_one(db, "kept")
+    db.execute("select pgqueue.complete(%s, %s)", kept.owned)
+    db.execute("create table public.orders (job_id uuid references pgqueue.jobs)")
+    db.execute("insert into public.orders values (%s)", (kept.job_id,))
+    heard = _warnings(db)
+    counts = row(db, _COUNTS)
+
+    assert counts == (1, 1, 0, 1)
+    assert status(db, kept.job_id) == "succeeded"
+    assert [text for text in heard if "jobs of type kept are kept beyond" in text] == heard
+
+
+def test_a_part_that_fails_leaves_the_others_to_work(db: Db) -> None:
+    """An application's own trigger refuses each DELETE of a job."""
+    _busy(db)
+    db.execute(
+        """create function public.refuse() returns trigger language plpgsql
+           as $$begin raise exception 'never'; end$$"""
+    )
+    db.execute(
+        """create trigger refuse before delete on pgqueue.jobs
+           for each row execute function public.refuse()"""
+    )
+    heard = _warnings(db)
+    counts = row(db, _COUNTS)
+
+    assert counts == (1, 1, 0, 0)
+    assert heard == ["pgqueue.retain() failed: never (SQLSTATE P0001)"]
+
+
+def test_a_grace_without_end_does_not_stop_rescue(db: Db) -> None:
+    """The interval is capped, not subtracted to before the first timestamp."""
+    db.execute("select pgqueue.set_settings(p_timeout_grace => '290000 years')")
+    job = run_one(db, timeout="1 ms")
+
+    assert value(db, "select pgqueue.rescue()") == 0
+    assert status(db, job.job_id) == "running"
+
+
+def test_the_next_due_time_is_one_that_clients_can_load(db: Db) -> None:
+    """PostgreSQL's timestamps go on to 294276, Python's and .NET's end with 9999."""
+    insert(db, run_at="294276-12-31 23:59:59 UTC")
+    (due_at,) = row(db, "select next_due_at from pgqueue.maintain()")
+
+    assert due_at == dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
+
+
+def test_a_retry_is_at_most_ten_years_away(db: Db) -> None:
+    """A delay that makes no sense neither fails the report nor loses the job."""
+    for delay in ("200000 years", "11 years"):
+        job = run_one(db)
+        db.execute("select pgqueue.fail(%s, %s, p_retry_after => %s)", (*job.owned, delay))
+
+        assert place(db, job.job_id) == "scheduled"
+
+    assert column(
+        db, "select count(*) from pgqueue.scheduled where due_at > now() + interval '11 years'"
+    ) == [0]
+
+
+def test_hours_of_statistics_are_cut_in_one_zone(db: Db) -> None:
+    """Callers in zones of half hours merge into the same hours."""
+    db.execute(
+        """insert into pgqueue.stats
+           select 'minute', h.starts_at + n * interval '1 minute', 't', 'q', n, 'succeeded',
+               1, 1, 1, 0, 0
+           from generate_series(0, 59) as n,
+               (select date_trunc('hour', now(), 'UTC') - interval '9 hours' as starts_at) h"""
+    )
+    db.execute("set timezone = 'Asia/Kolkata'")
+    db.execute("select pgqueue.merge_stats()")
+    hours = """select jobs, starts_at = date_trunc('hour', now(), 'UTC') - interval '9 hours'
+               from pgqueue.stats where span = 'hour'"""
+
+    assert row(db, hours) == (60, True)
