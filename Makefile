@@ -11,6 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := embedded,dev
+PEERS  := $(VENV)/peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -37,6 +38,12 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 .PHONY: test
 test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
 	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest -n auto $(ARGS))
+
+.PHONY: bench
+bench: $(STAMP) ## Measure pgqueue beside its peers; ARGS='drain --quick' for less
+	$(call step,an environment for the peers,test -x $(PEERS)/bin/pip || $(BIN)/python -m venv $(PEERS); \
+		$(PEERS)/bin/python -m pip install -q asyncpg 'psycopg[binary]' psycopg-pool uvloop)
+	$(call step,bench,$(BIN)/python -m tests.bench --peers $(PEERS) $(ARGS))
 
 .PHONY: check
 check: $(STAMP) ## What CI checks besides the tests: lint, format, types, imports of all tests

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+from importlib import metadata
 from typing import Any
 
 import click
@@ -63,6 +65,17 @@ class Program(Group):
         assert isinstance(found, click.Command)
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a mistyped one, name those that are close."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(name, _COMMANDS, n=3)
+            meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section."""
         width = max(len(name) for name in _COMMANDS)
@@ -84,19 +97,36 @@ class Program(Group):
         return handled(lambda: super(Program, self).invoke(ctx))
 
 
+def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if value:
+        click.echo(f"pgqueue {metadata.version('pgqueue')}")
+        context.exit()
+
+
 @click.group(
     cls=Program,
     name="pgqueue",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 1 the job or the check failed, 2 usage, 3 not found, 4 not in"
     " this status, 5 no permission, 6 schema of another version, 7 no database, 8 waited too long,"
-    " 9 payload or result refused, 130 interrupted.",
+    " 9 payload, result or other value refused, 130 interrupted.",
 )
 def cli() -> None:
     """A job queue on PostgreSQL: enqueue, work, look, operate."""
 
 
-cli.params += [dsn_option(), json_option()]
+cli.params += [
+    dsn_option(),
+    json_option(),
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_print_version,
+        help="Print pgqueue's version; `pgqueue version` says more.",
+    ),
+]
 
 
 def main(prog_name: str = "pgqueue") -> None:

@@ -1,0 +1,32 @@
+"""
+How fast is it here: workloads on a server of the user's choice, each beside its floor.
+
+A case is measured in a database of its own, made for that one measurement. The cases of a workload
+take turns, run after run, so that a machine whose speed drifts slows all of them alike; what counts
+is the ratio to the floor of the same run.
+
+    settings     what to measure and for how long
+    stage        a fresh database with the schema, and what is known of the server
+    workloads/   the cases: enqueue, bulk, drain, latency, steady, snapshot, growth, features
+    runner       takes turns, collects the figures
+    report       medians, ratios, tables; plot draws them
+"""
+
+from __future__ import annotations
+
+from pgqueue.bench.model import Case, Figure, Unavailable
+from pgqueue.bench.report import Report
+from pgqueue.bench.runner import run_cases
+from pgqueue.bench.settings import BenchSettings
+from pgqueue.bench.workloads import WORKLOADS, cases_of
+
+__all__ = [
+    "WORKLOADS",
+    "BenchSettings",
+    "Case",
+    "Figure",
+    "Report",
+    "Unavailable",
+    "cases_of",
+    "run_cases",
+]

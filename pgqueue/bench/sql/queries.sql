@@ -1,0 +1,189 @@
+-- What the benchmark runs beside the functions of the schema. Each text is named by the line above it and loaded by
+-- pgqueue/bench/queries.py; names that begin with script_ are scripts for pgbench.
+
+-- name: server
+select current_setting('server_version'), current_setting('max_connections')::integer,
+    (select count(*)::integer from pg_stat_activity where backend_type = 'client backend'), pg_backend_pid(),
+    inet_server_addr() is null or inet_server_addr() = inet_client_addr();
+
+-- name: settings
+select s.name, current_setting(s.name) from pg_settings s where s.name = any (%s) order by s.name;
+
+-- name: has_schema
+select to_regnamespace('pgqueue') is not null or to_regnamespace('pgqueue_bench') is not null;
+
+-- name: install
+create schema pgqueue_bench;
+create table pgqueue_bench.plain (like pgqueue.jobs including all);
+create table pgqueue_bench.effects (job_id uuid primary key, note text not null);
+
+-- name: uninstall
+drop schema if exists pgqueue_bench cascade;
+drop schema if exists pgqueue cascade;
+
+-- name: checkpoint
+checkpoint;
+
+-- name: clock
+select extract(epoch from clock_timestamp())::double precision;
+
+-- name: counters
+select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::double precision,
+    (select d.xact_commit::double precision from pg_stat_database d where d.datname = current_database()),
+    (select s.last_value - (not s.is_called)::integer from pgqueue.token_seq s)::double precision,
+    (select i.heap_blks_hit + i.heap_blks_read + i.idx_blks_hit + i.idx_blks_read
+        from pg_statio_user_tables i where i.relid = 'pgqueue.ready'::regclass)::double precision;
+
+-- name: unfinished
+select exists (select from pgqueue.ready) or exists (select from pgqueue.running) or exists (select from pgqueue.scheduled);
+
+-- name: finished
+select count(*), max(extract(epoch from f.finished_at))::double precision
+from pgqueue.finished f where f.job_type = %s and f.status = 'succeeded' and f.finished_at > to_timestamp(%s);
+
+-- name: count_jobs
+select count(*) from pgqueue.jobs;
+
+-- name: count_plain
+select count(*) from pgqueue_bench.plain;
+
+-- name: enqueue_noops
+insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, %s);
+
+-- name: insert_stamp
+insert into pgqueue.jobs (job_type, payload) values ('bench_stamp', jsonb_build_object('sent', %s::double precision));
+
+-- name: notify_stamp
+with stored as (
+    insert into pgqueue_bench.plain (job_type, payload) values ('bench_stamp', jsonb_build_object('sent', %s::double precision))
+    returning payload
+)
+select pg_notify('pgqueue_bench', payload ->> 'sent') from stored;
+
+-- name: listen
+listen pgqueue_bench;
+
+-- name: live_workers
+select count(*) from pgqueue.worker_status w where w.status = 'alive';
+
+-- name: doors
+select count(*) from pg_locks l where l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.granted
+    and l.classid in (7067001, 7067002) and l.database = (select d.oid from pg_database d where d.datname = current_database());
+
+-- name: effect
+insert into pgqueue_bench.effects (job_id, note) values (%s, 'done');
+
+-- name: many_plain
+select jsonb_agg(jsonb_build_object('job_type', 'bench_noop', 'payload', '{"n": 1}'::jsonb)) from generate_series(1, %s);
+
+-- name: enqueue_many
+select count(*) from pgqueue.enqueue_many(%s);
+
+-- name: enqueue_many_keyed
+select count(*) from pgqueue.enqueue_many((
+    select jsonb_agg(jsonb_build_object('job_type', 'bench_heavy', 'unique_key', 'key ' || n, 'payload',
+        jsonb_build_object('n', n, 'text', repeat('x', 200))))
+    from generate_series(%s::bigint, %s::bigint) n));
+
+-- name: copy_plain
+copy pgqueue_bench.plain (job_type, payload) from stdin;
+
+-- name: copy_jobs
+copy pgqueue.jobs (job_type, payload) from stdin;
+
+-- name: hold_read_only
+begin isolation level repeatable read;
+select count(*) from pgqueue.settings;
+
+-- name: hold_xid
+begin isolation level repeatable read;
+select count(*) from pgqueue.settings;
+select pg_current_xact_id();
+
+-- name: rollback
+rollback;
+
+-- name: routing_off
+alter table pgqueue.jobs disable trigger user;
+
+-- name: routing_on
+alter table pgqueue.jobs enable trigger user;
+
+-- name: fill_ready
+with stored as (
+    insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, %s) returning id
+)
+insert into pgqueue.ready (job_id, queue, priority, job_type) select s.id, 'default', 1, 'bench_noop' from stored s;
+
+-- name: fill_scheduled
+with stored as (
+    insert into pgqueue.jobs (job_type, payload, run_at)
+    select 'bench_noop', '{"n": 1}', now() + interval '1 day' + n * interval '1 millisecond' from generate_series(1, %s) n
+    returning id, run_at
+)
+insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type)
+select s.id, s.run_at, 'run_at', 'default', 1, 'bench_noop' from stored s;
+
+-- name: fill_finished
+with stored as (
+    insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, %s) returning id
+)
+insert into pgqueue.finished (job_id, status, job_type, queue, token, attempt, worker_id, ready_at, started_at, finished_at)
+select s.id, 'succeeded', 'bench_noop', 'default', nextval('pgqueue.token_seq'), 1, 1,
+    clock_timestamp(), clock_timestamp(), clock_timestamp()
+from stored s;
+
+-- name: vacuum
+vacuum (analyze) pgqueue.jobs, pgqueue.ready, pgqueue.scheduled, pgqueue.finished;
+
+-- name: insert_one
+insert into pgqueue.jobs (job_type, payload) values ('bench_noop', '{"n": 1}');
+
+-- name: explain_claim
+explain (analyze, buffers, format json) select * from pgqueue.claim(%s, '{default}', 100, null);
+
+-- name: view_queue_stats
+select * from pgqueue.queue_stats;
+
+-- name: view_health
+select * from pgqueue.health;
+
+-- name: view_job_status
+select * from pgqueue.job_status order by id desc limit 50;
+
+-- name: script_insert_plain
+insert into pgqueue_bench.plain (job_type, payload) values ('bench_noop', '{"n": 1}');
+
+-- name: script_insert_plain_notify
+with stored as (
+    insert into pgqueue_bench.plain (job_type, payload) values ('bench_noop', '{"n": 1}') returning id
+)
+select pg_notify('pgqueue_bench', '1') from stored;
+
+-- name: script_insert_jobs
+insert into pgqueue.jobs (job_type, payload) values ('bench_noop', '{"n": 1}');
+
+-- name: script_insert_stamp
+insert into pgqueue.jobs (job_type, payload)
+values ('bench_stamp', jsonb_build_object('sent', extract(epoch from clock_timestamp())));
+
+-- name: script_values_plain
+insert into pgqueue_bench.plain (job_type, payload) values VALUES;
+
+-- name: script_values_jobs
+insert into pgqueue.jobs (job_type, payload) values VALUES;
+
+-- name: values
+('bench_noop', '{"n": 1}')
+
+-- name: script_select_plain
+insert into pgqueue_bench.plain (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, 100);
+
+-- name: script_select_jobs
+insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, 100);
+
+-- name: script_exchange
+select coalesce(array_agg(e.job_id) filter (where e.refused is null), '{}')::text as ids,
+    coalesce(array_agg(e.token) filter (where e.refused is null), '{}')::text as tokens,
+    coalesce(max(e.pos) + 1, :floor::bigint) as floor
+from pgqueue.exchange(:worker::bigint, '{default}', 100, array[0, :floor::bigint, 0, 0], :ids::uuid[], :tokens::bigint[]) e \gset

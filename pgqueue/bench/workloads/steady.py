@@ -1,0 +1,127 @@
+"""A steady stream of single-job transactions, one worker process: latency, and what a job costs."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pgqueue.bench.model import Case, Figure, Unavailable, latencies
+from pgqueue.bench.pgbench import stop
+from pgqueue.bench.processes import stamps_of, workers
+from pgqueue.bench.queries import statement
+from pgqueue.bench.stamps import read_stamps
+
+if TYPE_CHECKING:
+    from pgqueue.bench.processes import Processes
+    from pgqueue.bench.settings import BenchSettings
+    from pgqueue.bench.stage import Counters, Stage
+
+__all__ = ["cases", "stream"]
+
+CONCURRENCY = 500
+CLIENTS = 8
+_WARM_UP_SHARE = 0.2
+_PINGS = 20
+_EMPTY_SECONDS = 60.0
+_GRACE_SECONDS = 120.0
+
+Pair = tuple[float, float]  # when it was sent, and seen
+
+
+def cases(settings: BenchSettings) -> list[Case]:
+    """Each rate."""
+    return [
+        Case(
+            workload="steady",
+            name=f"{rate:,} jobs/s",
+            measure=partial(_measure, rate=rate),
+        )
+        for rate in settings.rates
+    ]
+
+
+def stream(stage: Stage, found: Processes, rate: int) -> tuple[list[Pair], list[Figure]]:
+    """
+    Enqueue at *rate* for the stage's long time, and look at a worker that runs the jobs.
+
+    Args:
+        stage: Where.
+        found: The worker.
+        rate: Jobs per second; each has a transaction of its own.
+
+    Returns:
+        When each job was inserted and when its handler started, once warm; and what they cost.
+
+    Raises:
+        Unavailable: There is no pgbench.
+    """
+    if stage.pgbench is None:
+        raise Unavailable("no pgbench found")
+    seconds = max(2.0, stage.settings.long_seconds)
+    script = statement("script_insert_stamp")
+    offset = _clock_offset(stage)
+    process = stage.pgbench.start(stage.dsn, script, clients=CLIENTS, seconds=seconds, rate=rate)
+    try:
+        began = time.monotonic()
+        time.sleep(seconds * _WARM_UP_SHARE)
+        warm_at, before, worker = time.time(), stage.counters(), found.cpu_seconds()
+        time.sleep(max(0.1, seconds * 0.98 - (time.monotonic() - began)))
+        after, worker_after, cold_at = stage.counters(), found.cpu_seconds(), time.time()
+        load = stage.pgbench.finish(process, seconds=_GRACE_SECONDS)
+    finally:
+        stop(process)
+    path = stamps_of(stage)
+    stage.wait(
+        lambda: found.check() and len(read_stamps(path)) >= load.transactions,
+        "the worker keeps up",
+        seconds=_EMPTY_SECONDS,
+    )
+    pairs = [
+        (sent - offset, seen) for sent, seen in read_stamps(path) if warm_at <= seen <= cold_at
+    ]
+    if not pairs:
+        raise Unavailable("no job ran in time")
+    jobs = len(pairs)
+    cpu = None if worker is None or worker_after is None else worker_after - worker
+    return pairs, [*_costs(jobs, before, after, cpu), *_pace(pairs, load.rate, rate)]
+
+
+def _measure(stage: Stage, *, rate: int) -> list[Figure]:
+    with workers(stage, processes=1, concurrency=CONCURRENCY) as found:
+        pairs, figures = stream(stage, found, rate)
+    return [*latencies([seen - sent for sent, seen in pairs]), *figures]
+
+
+def _costs(jobs: int, before: Counters, after: Counters, worker: float | None) -> list[Figure]:
+    found = [
+        Figure("WAL", (after.wal - before.wal) / jobs, "B/job"),
+        Figure("commits", (after.commits - before.commits) / jobs, "per job"),
+    ]
+    if before.cpu is not None and after.cpu is not None:
+        found.append(Figure("server CPU", (after.cpu - before.cpu) / jobs * 1e3, "ms/job"))
+    if worker is not None:
+        found.append(Figure("worker CPU", worker / jobs * 1e3, "ms/job"))
+    return found
+
+
+def _pace(pairs: list[Pair], sent_rate: float, rate: int) -> list[Figure]:
+    seen = [time_seen for _, time_seen in pairs]
+    span = max(seen) - min(seen)
+    return [
+        Figure("enqueued", sent_rate, "jobs/s"),
+        Figure("started", len(seen) / span if span > 0 else float(rate), "jobs/s"),
+    ]
+
+
+def _clock_offset(stage: Stage) -> float:
+    """By how much the server's clock is ahead of ours; the quickest of some asks knows best."""
+    best: tuple[float, float] | None = None
+    for _ in range(_PINGS):
+        asked = time.time()
+        told = float(stage.value("clock"))
+        heard = time.time()
+        if best is None or heard - asked < best[0]:
+            best = (heard - asked, told - (asked + heard) / 2)
+    assert best is not None
+    return best[1] if not stage.server.local else 0.0

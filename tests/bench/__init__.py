@@ -1,0 +1,1 @@
+"""`make bench`: pgqueue beside its peers, on one server, in turns."""

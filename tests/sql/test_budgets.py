@@ -1,0 +1,164 @@
+"""
+What a job may cost, counted by the server: buffers, WAL bytes, rows, round trips.
+
+Bounds lie a little above what was counted when they were written (PostgreSQL 15 to 18);
+a change that breaks one is dearer for every job, and says so here before a benchmark does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pgqueue.registry import Registry
+from pgqueue.worker import Worker
+from pgqueue.worker.link import Link
+from tests.support.sqljobs import insert_many, row, value, worker
+
+if TYPE_CHECKING:
+    from pgqueue.calls import Call
+    from tests.support.sqljobs import Db
+
+_BATCH = 100
+_TRIES = 5
+# Inside a function, so that EXPLAIN counts the trigger as well.
+_ENQUEUE_FUNCTION = """
+create function pg_temp.enqueue(p_jobs integer) returns void language plpgsql as $$
+begin
+    insert into pgqueue.jobs (job_type, payload)
+    select 't', '{"n": 1}' from generate_series(1, p_jobs);
+end
+$$
+"""
+_ENQUEUE = "select pg_temp.enqueue(%s)"
+_CLAIM = "select * from pgqueue.claim(%s, '{default}', %s, array[0, %s, 0, 0]::bigint[])"
+_REPORT = (
+    "select * from pgqueue.report((select array_agg(job_id order by token) from pgqueue.running),"
+    " (select array_agg(token order by token) from pgqueue.running))"
+)
+# Per job, in batches of 100.
+_BUFFERS_MAX = {"enqueue": 12.5, "claim": 12.5, "report": 7.5}
+_WAL_BYTES_MAX = {"enqueue": 520, "claim": 370, "report": 400}
+# The aim is 1,100; 1,230 were counted.
+_WAL_BYTES_LIFE = 1_260
+
+
+class Cost(NamedTuple):
+    """Of one statement."""
+
+    buffers: int
+    wal_bytes: int
+
+
+def _cost(db: Db, query: str, *values: Any) -> tuple[Cost, bool]:
+    """What it cost, and whether full-page images, which depend on the checkpoints, were in it."""
+    found = row(db, f"explain (analyze, buffers, wal, format json) {query}", *values)[0]
+    plan = (found if isinstance(found, list) else json.loads(found))[0]
+    top = plan["Plan"]
+    buffers = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+    return Cost(buffers, top["WAL Bytes"]), top["WAL FPI"] > 0
+
+
+def _costs(db: Db, batch: int) -> dict[str, Cost]:
+    """One batch through its life; again until no full-page image is in it."""
+    by = worker(db, lease="1 hour")
+    db.execute(_ENQUEUE_FUNCTION)
+    insert_many(db, 1_000)
+    for _ in range(_TRIES):
+        floor = value(db, "select coalesce(min(pos), 0) from pgqueue.ready")
+        parts = {
+            "enqueue": _cost(db, _ENQUEUE, batch),
+            "claim": _cost(db, _CLAIM, by, batch, floor),
+            "report": _cost(db, _REPORT),
+        }
+        assert value(db, "select count(*) from pgqueue.running") == 0
+        costs = {name: cost for name, (cost, _) in parts.items()}
+        # The first one plans, and reads the catalogue.
+        if floor > 1 and not any(images for _, images in parts.values()):
+            return costs
+    pytest.fail(f"a checkpoint during each of {_TRIES} tries; the last cost {costs}")
+
+
+def test_a_batch_costs_so_many_buffers_per_job(db: Db) -> None:
+    """Index descents and heap pages; a plan that scans shows here at once."""
+    db.execute("checkpoint")
+    found = {name: cost.buffers / _BATCH for name, cost in _costs(db, _BATCH).items()}
+
+    assert {name: n for name, n in found.items() if n > _BUFFERS_MAX[name]} == {}
+
+
+def test_a_batch_writes_so_much_wal_per_job(db: Db) -> None:
+    """An index more, or an UPDATE that is not HOT, shows here."""
+    costs = _costs(db, _BATCH)
+    found = {name: cost.wal_bytes / _BATCH for name, cost in costs.items()}
+
+    assert {name: n for name, n in found.items() if n > _WAL_BYTES_MAX[name]} == {}
+    assert sum(found.values()) <= _WAL_BYTES_LIFE
+
+
+def test_a_life_moves_rows_and_updates_none(db: Db) -> None:
+    """100 jobs: a row in each table that they pass, deleted when they leave it."""
+    by = worker(db, lease="1 hour")
+    db.execute(_ENQUEUE_FUNCTION)
+    with db.transaction():
+        before = _rows(db)
+        db.execute(_ENQUEUE, (_BATCH,))
+        db.execute(_CLAIM, (by, _BATCH, 0))
+        db.execute(_REPORT)
+        after = _rows(db)
+    found = {
+        name: tuple(now - then for now, then in zip(counts, before[name], strict=True))
+        for name, counts in after.items()
+        if counts != before[name]
+    }
+    logged = found.pop("stats_log")
+
+    assert found == {
+        "jobs": (_BATCH, 0, 0),
+        "ready": (_BATCH, 0, _BATCH),
+        "running": (_BATCH, 0, _BATCH),
+        "finished": (_BATCH, 0, 0),
+    }
+    # One row per type, outcome and bucket of the histogram.
+    assert logged[0] <= 10
+    assert logged[1:] == (0, 0)
+
+
+def _rows(db: Db) -> dict[str, tuple[int, ...]]:
+    """Rows inserted, updated and deleted; what earlier transactions did may still be in it."""
+    found = db.execute(
+        "select relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_user_tables"
+        " where schemaname = 'pgqueue'"
+    ).fetchall()
+    return {name: tuple(counts) for name, *counts in found}
+
+
+def test_a_busy_worker_makes_one_round_trip_per_batch(
+    dsn: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5,000 jobs, 500 at a time: ten exchanges, and a few more to begin and to end."""
+    registry = Registry("budget")
+    registry.job("t")(_noop)
+    insert_many(db, 5_000)
+    calls: Counter[str] = Counter()
+    original = Link.call
+
+    async def counted(self: Link, call: Call[Any], **options: Any) -> Any:
+        text = call.sql if isinstance(call.sql, str) else call.sql.decode()
+        calls["exchange" if "exchange" in text or "report" in text else "other"] += 1
+        return await original(self, call, **options)
+
+    monkeypatch.setattr(Link, "call", counted)
+    asyncio.run(Worker(registry, dsn=dsn, concurrency=500, drain=True).run())
+
+    assert value(db, "select count(*) from pgqueue.finished") == 5_000
+    assert calls["exchange"] <= 15
+    assert calls["other"] <= 30
+
+
+async def _noop() -> None:
+    pass
