@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg
@@ -44,6 +45,15 @@ _CLOSE_SECONDS = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_Failure = tuple[float, Exception]  # when the last attempt to connect failed, and why
+
+
+def _share(failure: _Failure | None, asked: float) -> None:
+    """Raise the failure we waited for: N callers must not wait N timeouts, one after another."""
+    if failure is not None and failure[0] > asked:
+        raise failure[1]
 
 
 def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
@@ -98,6 +108,7 @@ class Client:
         self._lock = threading.Lock()
         self._pool_size = pool_size
         self._endpoint: Endpoint | None = None
+        self._failure: _Failure | None = None
         self._pool: ConnectionPool[Any] | None = None
         self._connection: psycopg.Connection[Any] | None = None
         match source:
@@ -238,12 +249,18 @@ class Client:
             raise calls.translated(exc) from exc
 
     def _opened(self) -> ConnectionPool[Any]:
+        asked = time.monotonic()
         with self._lock:
             if self._pool is None:
                 assert self._endpoint is not None
+                _share(self._failure, asked)
                 # A pool tries for ever and keeps the reason to itself: the first connection is
                 # made here, so that a wrong DSN or schema is an error with its reason, at once.
-                self._endpoint.connect().close()
+                try:
+                    self._endpoint.connect().close()
+                except Exception as exc:
+                    self._failure = time.monotonic(), exc
+                    raise
                 self._pool = ConnectionPool(
                     self._endpoint.conninfo,
                     connection_class=BoundedConnection,
@@ -274,6 +291,7 @@ class AsyncClient:
         self._lock = asyncio.Lock()
         self._pool_size = pool_size
         self._endpoint: Endpoint | None = None
+        self._failure: _Failure | None = None
         self._pool: AsyncConnectionPool[Any] | None = None
         self._connection: psycopg.AsyncConnection[Any] | None = None
         match source:
@@ -370,11 +388,17 @@ class AsyncClient:
             raise calls.translated(exc) from exc
 
     async def _opened(self) -> AsyncConnectionPool[Any]:
+        asked = time.monotonic()
         async with self._lock:
             if self._pool is None:
                 assert self._endpoint is not None
+                _share(self._failure, asked)
                 # As in Client: a wrong DSN or schema is an error with its reason, at once.
-                await (await self._endpoint.connect_async()).close()
+                try:
+                    await (await self._endpoint.connect_async()).close()
+                except Exception as exc:
+                    self._failure = time.monotonic(), exc
+                    raise
                 self._pool = AsyncConnectionPool(
                     self._endpoint.conninfo,
                     connection_class=AsyncBoundedConnection,

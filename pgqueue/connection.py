@@ -18,6 +18,7 @@ from pgqueue.calls.core import drive, drive_async, run, run_async
 from pgqueue.calls.operator import schema_version, server_state
 from pgqueue.dsn import Timeouts, describe_dsn, find_dsn, full_dsn, wants_pooler
 from pgqueue.errors import (
+    GRANT_HINT,
     ConfigurationError,
     DatabaseUnavailable,
     NotPrimary,
@@ -319,5 +320,5 @@ def _checks() -> Script[None]:
 def _denied(user: str) -> PgqueueError:
     return PermissionDenied(
         f"the role {user} may not use the schema pgqueue",
-        hint="Grant it pgqueue_producer, pgqueue_worker, pgqueue_viewer or pgqueue_operator.",
+        hint=GRANT_HINT,
     )

@@ -19,7 +19,8 @@ from pgqueue import jsonio
 from pgqueue.errors import ConfigurationError, InvalidArgument
 from pgqueue.follow_up import follow_up, seconds_of
 from pgqueue.log import JobLogger
-from pgqueue.outcomes import Cancel, JobError, Metrics, outcome_of
+from pgqueue.outcomes import Cancel, outcome_of
+from pgqueue.result import JobError, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

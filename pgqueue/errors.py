@@ -7,7 +7,7 @@ Every error that pgqueue raises on purpose.
     ├── JobNotFound                     PQ003     3
     ├── WorkerGone                      PQ004     4
     ├── UniqueKeyTaken                  PQ005     4
-    ├── InvalidArgument                 PQ006     2
+    ├── InvalidArgument                 PQ006     2   9 where PostgreSQL refused the value
     ├── UseFunction                     PQ007     4
     ├── PermissionDenied                42501     5
     ├── UnknownJobType                  23514     3   at insert, or no handler here
@@ -23,7 +23,8 @@ Every error that pgqueue raises on purpose.
     └── ResultNotSerializable           -         9
 
 `code` is the stable name that a job's structured errors carry. sql/functions/base.sql defines the
-SQLSTATEs; 23514 is told apart by its constraint, jobs_job_type_known or jobs_job_type_enabled.
+SQLSTATEs; 23514 is told apart by its constraint, jobs_job_type_known or jobs_job_type_enabled;
+any other CHECK of ours is an InvalidArgument.
 Messages name fields and types, never the values of a payload: they reach logs and views.
 """
 
@@ -32,6 +33,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import psycopg
+
+from pgqueue.constraints import IN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,6 +65,7 @@ __all__ = [
 ]
 
 PROBLEMS_MAX = 10
+REFUSED_EXIT_CODE = 9  # as PayloadError's: what was given is well-formed, and cannot be stored
 
 
 class PgqueueError(Exception):
@@ -294,9 +298,14 @@ _BY_CONSTRAINT: dict[str, type[PgqueueError]] = {
     "jobs_job_type_enabled": JobTypeDisabled,
     "jobs_unique_key": UniqueKeyTaken,
 }
+# The roles are missing where the installer had no CREATEROLE: see sql/roles.sql.
+GRANT_HINT = (
+    "Grant the connecting role pgqueue_producer, pgqueue_worker, pgqueue_viewer or"
+    " pgqueue_operator; if they do not exist, an administrator must create them and run"
+    " `pgqueue migrate` first."
+)
 _HINTS: dict[type[PgqueueError], str] = {
-    PermissionDenied: "Grant the connecting role pgqueue_producer, pgqueue_worker, pgqueue_viewer"
-    " or pgqueue_operator.",
+    PermissionDenied: GRANT_HINT,
     NotPrimary: "Point the DSN at the primary, or add target_session_attrs=read-write to it.",
     SchemaMismatch: "Run `pgqueue migrate`, then `pgqueue doctor`.",
     DatabaseUnavailable: "Check that the server runs and that the DSN (PGQUEUE_DSN) is right.",
@@ -322,11 +331,28 @@ def from_psycopg(exc: BaseException, *, job_id: UUID | None = None) -> PgqueueEr
     kind = _classify(exc)
     if kind is None:
         return None
-    primary = exc.diag.message_primary or str(exc).strip() or type(exc).__name__
+    refused = kind is InvalidArgument and exc.sqlstate != InvalidArgument.sqlstate
+    message = _refusal(exc) if refused else _primary(exc)
+    error = kind(message, hint=exc.diag.message_hint or _HINTS.get(kind), job_id=job_id)
+    if refused:
+        error.exit_code = REFUSED_EXIT_CODE  # type: ignore[misc]
+    return error
+
+
+def _primary(exc: psycopg.Error) -> str:
+    return exc.diag.message_primary or str(exc).strip() or type(exc).__name__
+
+
+def _refusal(exc: psycopg.Error) -> str:
+    # DETAIL tells the two kinds of 22P05 apart in every language. It is never shown: that of a
+    # CHECK holds the whole row.
+    if exc.sqlstate == "22P05" and r"\u0000" in (exc.diag.message_detail or ""):
+        return r"a NUL character (\u0000) cannot be stored in jsonb"
     constraint = exc.diag.constraint_name
-    if kind is InvalidArgument and constraint and constraint not in primary:
-        primary = f"{primary} (constraint {constraint})"
-    return kind(primary, hint=exc.diag.message_hint or _HINTS.get(kind), job_id=job_id)
+    message = IN_WORDS.get(constraint or "") or _primary(exc)
+    if constraint and constraint not in message:
+        message = f"{message} (constraint {constraint})"
+    return message
 
 
 def _classify(exc: psycopg.Error) -> type[PgqueueError] | None:

@@ -22,7 +22,7 @@ __all__ = ["EnqueueOptions", "follow_up", "new_job_id", "seconds_of"]
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 # The bound of jobs_timeout_check, and of extending a run.
 SECONDS_MAX = 30 * 86_400
-# A delay beyond this is a slip of units.
+# A delay beyond this is a slip of units, and timedelta arithmetic overflows soon after.
 DELAY_SECONDS_MAX = 10 * 366 * 86_400
 
 
@@ -60,7 +60,7 @@ class EnqueueOptions(TypedDict, total=False):
 
 def follow_up(
     job_type: str,
-    payload: Mapping[str, object],
+    payload: object,
     *,
     tenant: str | None = None,
     parent: Mapping[str, object] | None = None,
@@ -71,13 +71,14 @@ def follow_up(
 
     Args:
         job_type: The new job's type.
-        payload: A JSON object.
+        payload: A JSON object, a dataclass or a model.
         tenant: The tenant it belongs to.
         parent: The headers of the job that enqueues; only its trace context is passed on.
         **options: See EnqueueOptions.
 
     Raises:
-        InvalidArgument: A naive time, a delay beside run_at, or what JSON cannot hold.
+        InvalidArgument: An unknown option, a naive time, a span out of bounds, a delay beside
+            run_at, a payload that is no object, or what JSON cannot hold.
     """
     unknown = options.keys() - EnqueueOptions.__annotations__.keys()
     if unknown:
@@ -132,6 +133,7 @@ def seconds_of(name: str, value: float | dt.timedelta, *, seconds_max: int = SEC
     return seconds
 
 
+# Sent as a delay, not as a time: the server's clock counts, ours may be off by more than the delay.
 def _delay(delay: float | dt.timedelta | None, run_at: dt.datetime | None) -> float | None:
     if not delay:
         return None

@@ -1,7 +1,7 @@
 """
 What is the same wherever a handler runs: its arguments before, the ending after.
 
-Used by tasks, threads and child processes alike, and by whoever runs one job by hand.
+Used by the worker's tasks, threads and child processes, and by pgqueue.testing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pgqueue import jsonio
+from pgqueue import calls, jsonio
 from pgqueue.context import JobContext, JobInfo
 from pgqueue.outcomes import Outcome, outcome_of
 from pgqueue.result import JobError, JobResult, Metrics
@@ -22,12 +22,28 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from pgqueue.binding import Binder
+    from pgqueue.calls import Call
     from pgqueue.context import ContextHooks
     from pgqueue.definition import JobDefinition
+    from pgqueue.errors import InvalidArgument
 
-__all__ = ["PLAIN", "Ending", "Job", "Route", "dumps", "failure", "prepare", "stopped", "success"]
+__all__ = [
+    "PLAIN",
+    "Ending",
+    "Job",
+    "Route",
+    "completion",
+    "dumps",
+    "failure",
+    "prepare",
+    "refused",
+    "stopped",
+    "success",
+]
 
 TRACEBACK_CHARACTERS_MAX = 4_000
+# The frames between the worker, or pgqueue.testing, and the handler: of no use to its author.
+RUNNERS = frozenset({"asyncio", "concurrent.futures", "pgqueue.testing", "pgqueue.worker"})
 
 Kind = Literal["task", "thread", "process"]
 
@@ -77,7 +93,8 @@ class Ending:
     How a run ended.
 
     Attributes:
-        status: As JobResult has it.
+        status: As JobResult has it; until the report is answered a forecast: a cancellation may
+            have been requested, and the limit of attempts may have changed.
         outcome: As pgqueue.report() takes it; None for plain success.
         send: Whether it is still to be reported; False when it is committed, or nobody's business.
         error: What ended it, unless it succeeded.
@@ -185,13 +202,13 @@ def failure(context: JobContext | None, exc: BaseException, job: Any) -> Ending:
         job: Tells whether attempts are left.
     """
     parts = outcome_of(exc) if context is None else context.failure(exc)
-    error = JobError.from_exception(exc)
+    row = parts.get("error")
+    error = None if row is None else JobError.from_dict(row)
     if parts["do"] == "fail" and not isinstance(exc, Outcome):
         parts["error"]["traceback"] = _frames(exc)
     status = _status(parts, job)
     metrics = Metrics() if context is None else context.metrics
-    kept = None if status in {"snoozed", "cancelled"} else error
-    return Ending(status, dumps(parts), error=kept, metrics=metrics)
+    return Ending(status, dumps(parts), error=error, metrics=metrics)
 
 
 def stopped(
@@ -201,6 +218,19 @@ def stopped(
     error = JobError(message, code=code, retryable=retryable)
     parts = {"do": "fail", "retryable": retryable, "error": error.to_dict()}
     return Ending(_status(parts, job), dumps(parts), error=error, metrics=metrics or Metrics())
+
+
+def refused(exc: InvalidArgument, job: Any) -> Ending:
+    """End a run whose outcome PostgreSQL will not store; it would not next time either."""
+    return stopped("result_refused", exc.message, job, retryable=False)
+
+
+def completion(job: Any, ending: Ending) -> Call[str]:
+    """Complete *job* in its own transaction with what *ending* of a success tells."""
+    parts: dict[str, Any] = {} if ending.outcome is None else json.loads(ending.outcome)
+    names = ("result", "errors", "metrics", "created", "follow_ups")
+    encoded = {name: dumps(parts[name]) for name in names if name in parts}
+    return calls.complete(job.job_id, job.token, result_url=parts.get("result_url"), **encoded)
 
 
 def _from_now(seconds: float | None) -> dt.datetime | None:
@@ -221,10 +251,14 @@ def _status(parts: dict[str, Any], job: Any) -> str:
 def _frames(exc: BaseException) -> str:
     # Where, from the handler on. Not what: the message is stored beside it, DETAILs hold data.
     trace = exc.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
+    while trace is not None and _is_runner(trace.tb_frame.f_globals):
         trace = trace.tb_next
     lines = "".join(traceback.format_tb(trace))
     return jsonio.clean_text(lines[-TRACEBACK_CHARACTERS_MAX:], TRACEBACK_CHARACTERS_MAX)
+
+
+def _is_runner(names: dict[str, Any]) -> bool:
+    return names.get("__package__") in RUNNERS or names.get("__name__") == __name__
 
 
 def dumps(parts: object) -> str:

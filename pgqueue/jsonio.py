@@ -181,6 +181,11 @@ def json_type(value: object) -> str:
             return type(value).__name__
 
 
+def _a(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 class _Refused(Exception):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -252,7 +257,7 @@ def _plain(value: object, path: str, depth: int) -> Any:
     try:
         return _plain(_leaf(value), path, depth + 1)
     except TypeError:
-        raise _Refused(path, f"is a {type(value).__name__}, which JSON cannot hold") from None
+        raise _Refused(path, f"is {_a(value)}, which JSON cannot hold") from None
 
 
 def _plain_int(value: int, path: str) -> int:
@@ -285,7 +290,7 @@ def _key(key: object, path: str) -> str:
         case dt.date() | dt.time():
             return key.isoformat()
         case _:
-            raise _Refused(path, f"has a key that is a {type(key).__name__}, not a string")
+            raise _Refused(path, f"has a key that is {_a(key)}, not a string")
 
 
 def _leaf(value: object) -> object:

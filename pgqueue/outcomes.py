@@ -1,5 +1,5 @@
 """
-How a run of a handler ends: what the handler may raise, and what every run yields.
+How a run of a handler ends: what the handler may raise, and what is reported for it.
 
     return value       succeeded, or partial when errors were recorded
     raise Retry        again later; counts as an attempt
@@ -19,22 +19,11 @@ from typing import Any
 
 from pgqueue import jsonio
 from pgqueue.errors import InvalidArgument, PayloadError, ResultNotSerializable
-from pgqueue.result import JobError, JobResult, Metrics
+from pgqueue.follow_up import DELAY_SECONDS_MAX
+from pgqueue.result import JobError
 
-__all__ = [
-    "Cancel",
-    "Fail",
-    "JobError",
-    "JobResult",
-    "Metrics",
-    "Outcome",
-    "Retry",
-    "Snooze",
-    "outcome_of",
-]
+__all__ = ["Cancel", "Fail", "Outcome", "Retry", "Snooze", "outcome_of"]
 
-# A delay beyond this is a slip of units, and timedelta arithmetic overflows soon after.
-DELAY_SECONDS_MAX = 10 * 366 * 86_400
 REASON_CHARACTERS_MAX = 1_000
 
 # What `after` and `delay` take: seconds, a timedelta, or an aware datetime.

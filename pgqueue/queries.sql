@@ -35,7 +35,7 @@ commit;
 -- name: script_settings
 set local statement_timeout = 0;
 set local lock_timeout = '60s';
-select pg_advisory_xact_lock(7067005, 1);
+do $$ begin perform pg_advisory_xact_lock(7067005, 1); end $$;
 set local lock_timeout = '10s';
 set local client_min_messages = warning;
 

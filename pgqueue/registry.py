@@ -10,8 +10,11 @@ A worker application is a module. Importing it declares its handlers:
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import sysconfig
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -201,6 +204,8 @@ def _compile_early(definition: JobDefinition, *, depth: int) -> None:
 default_registry = Registry("the default registry")
 job = default_registry.job
 
+_STDLIB = sysconfig.get_path("stdlib")
+
 
 def load_app(app: str) -> Registry:
     """
@@ -231,16 +236,19 @@ def load_app(app: str) -> Registry:
 
 
 def _import(name: str) -> ModuleType:
-    if not name or not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigurationError(
-            f"{name!r} is not the name of a module", hint="Write it as `package.module`."
-        )
+    if _is_path(name) or not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(f"{name!r} is not the name of a module", hint=_instead_of(name))
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
+    except SystemExit as exc:
+        raise ConfigurationError(
+            f"app {name} ends the program when it is imported: exit({exc.code!r}){_where(exc)}",
+            hint="Put that behind `if __name__ == '__main__':`.",
+        ) from exc
     except ModuleNotFoundError as exc:
         # Missing itself, or missing something that it imports: different people fix these.
         if exc.name and f"{name}.".startswith(f"{exc.name}."):
@@ -248,13 +256,47 @@ def _import(name: str) -> ModuleType:
                 f"app {name}: there is no module {exc.name}",
                 hint=f"Run this from the directory that holds it, not from {here}.",
             ) from None
-        raise ConfigurationError(f"app {name} does not import: {exc}") from exc
+        raise ConfigurationError(f"app {name} does not import: {exc}{_where(exc)}") from exc
     except PgqueueError:
         raise
     except Exception as exc:  # whatever a module does at import time
         raise ConfigurationError(
-            f"app {name} does not import: {type(exc).__name__}: {exc}"
+            f"app {name} does not import: {type(exc).__name__}: {exc}{_where(exc)}"
         ) from exc
+
+
+def _is_path(name: str) -> bool:
+    # `shop.py` could be a module py of a package shop, but never is.
+    return os.sep in name or name.endswith(".py")
+
+
+def _instead_of(path: str) -> str:
+    """What to write where somebody gave *path*."""
+    file = Path(path.removesuffix(".py"))
+    if file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    parts = [part for part in file.parts if part != "__init__"]
+    if parts and all(part.isidentifier() for part in parts):
+        return f"Write {'.'.join(parts)}: a module is named, not a file."
+    return "Write it as `package.module`."
+
+
+def _where(exc: BaseException) -> str:
+    """The innermost line that is not Python's own: the import, or the call, to mend."""
+    if isinstance(exc, SyntaxError):  # names its line itself, and has none of ours
+        return ""
+    places = [
+        f" ({frame.filename}, line {frame.lineno})"
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if not _is_pythons_own(frame.filename)
+    ]
+    # The first is the call in this module.
+    return places[-1] if len(places) > 1 else ""
+
+
+def _is_pythons_own(file: str) -> bool:
+    inside = file.startswith((_STDLIB, "<frozen "))
+    return inside and "site-packages" not in file
 
 
 def _registry_of(module: ModuleType) -> Registry:

@@ -13,6 +13,7 @@ from pgqueue import jsonio, log
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
     from uuid import UUID
 
 __all__ = ["JobError", "JobResult", "Metrics"]
@@ -59,6 +60,16 @@ class JobError:
             _message_of(exc) or name,
             code=code if isinstance(code, str) else name,
             retryable=retryable,
+        )
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> JobError:
+        """Read an error as it is stored; what is not there is the default."""
+        return cls(
+            stored.get("message") or "",
+            code=stored.get("code"),
+            item=stored.get("item"),
+            retryable=bool(stored.get("retryable")),
         )
 
     def to_dict(self) -> dict[str, Any]:

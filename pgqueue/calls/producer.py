@@ -10,15 +10,9 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID  # noqa: TC003  # as above
 
-from pgqueue import jsonio
 from pgqueue.calls.core import Call, Pause, scalar
 from pgqueue.errors import DatabaseUnavailable, InvalidArgument, JobNotFound, WaitTimeout
-from pgqueue.follow_up import (
-    DELAY_SECONDS_MAX,
-    EnqueueOptions,
-    follow_up,
-    seconds_of,
-)
+from pgqueue.follow_up import EnqueueOptions, follow_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,6 +100,8 @@ class JobStatus:
             cancelled.
         errors: Objects with code, message, item and retryable.
         created: Objects with entity_type and entity_id.
+        wait_seconds: From ready to start; of a queued job, until now.
+        run_seconds: How long the last attempt took; of a running job, until now.
         attempts: Earlier attempts, oldest first.
     """
 
@@ -130,6 +126,8 @@ class JobStatus:
     ready_at: dt.datetime | None
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
+    wait_seconds: float | None
+    run_seconds: float | None
     worker_id: int | None
     worker: str | None
     reason: str | None
@@ -297,15 +295,8 @@ def job_row(job: NewJob) -> dict[str, Any]:
         raise InvalidArgument(f"job_type must be a string, not {type(job.job_type).__name__}")
     options = JobOptions(**job.options)
     tenant = options.pop("tenant_id", None)
-    # The delay counts on the server's clock: this machine's may be off by more than the delay.
-    delay = options.pop("delay", None)
-    if delay and options.get("run_at") is not None:
-        raise InvalidArgument("give run_at or delay, not both")
-    payload = {} if job.payload is None else jsonio.to_json_value(job.payload, "payload")
-    row = follow_up(job.job_type, payload, tenant=tenant, **cast("EnqueueOptions", options))
-    if delay:
-        row["delay_seconds"] = seconds_of("delay", delay, seconds_max=DELAY_SECONDS_MAX)
-    return row
+    payload = {} if job.payload is None else job.payload
+    return follow_up(job.job_type, payload, tenant=tenant, **cast("EnqueueOptions", options))
 
 
 def status(job_id: UUID) -> Call[JobStatus]:
@@ -322,7 +313,10 @@ def status(job_id: UUID) -> Call[JobStatus]:
                 f"job {job_id} does not exist",
                 hint="It may have been removed by retention, or its insert is not committed.",
             )
-        return JobStatus(**{name: rows[0][name] for name in _STATUS_COLUMNS})
+        row = {name: rows[0][name] for name in _STATUS_COLUMNS}
+        for name in ("wait_seconds", "run_seconds"):
+            row[name] = None if row[name] is None else float(row[name])
+        return JobStatus(**row)
 
     return Call(
         "select * from pgqueue.job_status where id = %s",

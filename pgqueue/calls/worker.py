@@ -22,7 +22,7 @@ __all__ = [
     "Maintained",
     "Place",
     "Promoted",
-    "Refused",
+    "Reported",
     "cancel_running",
     "claim",
     "claim_job",
@@ -74,19 +74,26 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """An outcome that changed nothing, and why: lease_lost."""
+class Reported:
+    """
+    The answer to an outcome that was no plain completion, or was refused.
+
+    Attributes:
+        refused: Why it changed nothing (lease_lost); None = it did.
+        status: What it led to: succeeded, partial, retrying, failed, cancelled, snoozed, released.
+    """
 
     job_id: UUID
     token: int
-    reason: str
+    refused: str | None
+    status: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
     """The two answers of exchange."""
 
-    refused: list[Refused]
+    reported: list[Reported]
     claimed: list[Claimed]
 
 
@@ -139,7 +146,12 @@ def register_worker(
     instance: UUID,
     meta: Mapping[str, Any] | None = None,
 ) -> Call[int]:
-    """Register, or find the id of an earlier call with the same *instance*."""
+    """
+    Register, or find the id of an earlier call with the same *instance*.
+
+    Raises:
+        WorkerGone: That instance was declared dead, or has stopped.
+    """
     return Call(
         "select pgqueue.register_worker(%s, %s::text[], %s::text[], %s, %s, %s::jsonb)",
         (name, list(queues), _array(job_types), lease, instance, json.dumps(dict(meta or {}))),
@@ -154,7 +166,7 @@ def register_job_types(declarations: Sequence[Mapping[str, Any]]) -> Call[None]:
 
 
 def heartbeat(worker: int) -> Call[Heartbeat]:
-    """Renew the lease; raises WorkerGone when it was given up."""
+    """Renew the lease. Raises WorkerGone when it was given up."""
     return Call("select * from pgqueue.heartbeat(%s)", (worker,), _decode_heartbeat)
 
 
@@ -170,7 +182,13 @@ def claim(
     limit: int,
     floors: Sequence[int] | None = None,
 ) -> Call[list[Claimed]]:
-    """Claim up to *limit* jobs; *floors* has four entries per queue (sql/functions/claim.sql)."""
+    """
+    Claim up to *limit* jobs; *floors* has four entries per queue (sql/functions/claim.sql).
+
+    Raises:
+        WorkerGone: The worker is unknown, stopped or declared dead, or its lease has ended.
+        InvalidArgument: *limit* is not 1 to 10,000.
+    """
     return Call(
         "select * from pgqueue.claim(%s, %s::text[], %s, %s::bigint[])",
         (worker, list(queues), limit, _array(floors)),
@@ -179,18 +197,25 @@ def claim(
 
 
 def claim_job(worker: int, job_id: UUID) -> Call[Claimed | None]:
-    """Claim this one job; None = it is not ready."""
+    """Claim this one job; None = it is not ready. Raises WorkerGone."""
     return Call("select * from pgqueue.claim_job(%s, %s)", (worker, job_id), _decode_claimed)
 
 
 def report(
     job_ids: Sequence[UUID], tokens: Sequence[int], outcomes: Sequence[str | None] | None = None
-) -> Call[list[Refused]]:
-    """Report a batch; outcomes are JSON text (sql/functions/complete.sql), None = plain success."""
+) -> Call[list[Reported]]:
+    """
+    Report a batch; a plain completion is not answered.
+
+    Args:
+        job_ids: The jobs.
+        tokens: Of our attempts, one per job.
+        outcomes: JSON text (sql/functions/complete.sql); None = plain success.
+    """
     return Call(
         "select * from pgqueue.report(%s::uuid[], %s::bigint[], %s::text[])",
         (list(job_ids), list(tokens), _array(outcomes)),
-        records(Refused),
+        records(Reported),
     )
 
 
@@ -204,7 +229,12 @@ def exchange(
     tokens: Sequence[int],
     outcomes: Sequence[str | None] | None = None,
 ) -> Call[Exchanged]:
-    """Report a batch and claim the next in one round trip."""
+    """
+    Report a batch and claim the next in one round trip.
+
+    Raises:
+        WorkerGone: As `claim`; then nothing is reported either.
+    """
     return Call(
         "select * from pgqueue.exchange(%s, %s::text[], %s, %s::bigint[], %s::uuid[],"
         " %s::bigint[], %s::text[])",
@@ -362,8 +392,15 @@ def _decode_claimed(rows: list[Row]) -> Claimed | None:
 
 
 def _decode_exchange(rows: list[Row]) -> Exchanged:
-    refused = [Refused(row[1], row[2], row[0]) for row in rows if row[0] is not None]
-    return Exchanged(refused, [Claimed(*row[1:]) for row in rows if row[0] is None])
+    reported: list[Reported] = []
+    claimed: list[Claimed] = []
+    for row in rows:
+        refused, status, *job = row
+        if refused is None and status is None:
+            claimed.append(Claimed(*job))
+        else:
+            reported.append(Reported(job[0], job[1], refused, status))
+    return Exchanged(reported, claimed)
 
 
 def _decode_maintained(rows: list[Row]) -> Maintained:

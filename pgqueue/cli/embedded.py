@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgqueue.cli.base import Failure, Group
+from pgqueue.cli.base import Group
 from pgqueue.cli.output import details, emit, note
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def _server(version: str) -> EmbeddedServer:
 
 
 def _running(version: str) -> EmbeddedServer:
+    from pgqueue.embedded import EmbeddedError  # noqa: PLC0415
+
     server = _server(version)
     if not server.running:
-        raise Failure(
+        raise EmbeddedError(
             f"the embedded server {version} does not run",
             hint="`pgqueue embedded start` starts it.",
-            code="embedded_server",
-            exit_code=7,
         )
     return server
 

@@ -20,7 +20,7 @@ _ATTEMPTS = (
     Column("outcome"),
     Column("started_at", "started", kind="time"),
     Column("ended_at", "ended", kind="time"),
-    Column("worker_id", "worker"),
+    Column("worker_id", "worker id"),
     Column("error"),
 )
 
@@ -71,11 +71,13 @@ def describe(job: Mapping[str, Any], why: str | None) -> str:
         errors = [dict(error) for error in job["errors"]]
         columns = [Column(key) for key in ("code", "message")] + [Column("item", optional=True)]
         parts.append("Errors\n" + table(errors, columns))
-        if errors[-1].get("traceback"):
-            lines = str(errors[-1]["traceback"]).splitlines()
-            parts.append("\n".join(["Traceback", *map(clean, lines)]))
+        parts += _traceback("Traceback", errors[-1])
     if job.get("attempts"):
         parts.append("Earlier attempts\n" + table(_told(job["attempts"]), _ATTEMPTS))
+        if not job.get("errors"):
+            latest = job["attempts"][-1]
+            title = f"Traceback of attempt {latest['attempt']}"
+            parts += _traceback(title, latest.get("error") or {})
     return "\n\n".join(parts)
 
 
@@ -97,6 +99,11 @@ _FACTS = (
     "metrics",
     "created",
 )
+
+
+def _traceback(title: str, error: Mapping[str, Any]) -> list[str]:
+    lines = str(error.get("traceback") or "").splitlines()
+    return ["\n".join([title, *map(clean, lines)])] if lines else []
 
 
 def _told(attempts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

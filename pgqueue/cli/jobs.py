@@ -9,6 +9,7 @@ from uuid import UUID
 import click
 
 from pgqueue.calls import operator as calls
+from pgqueue.calls.producer import FINISHED
 from pgqueue.cli.base import Command, Group, state
 from pgqueue.cli.database import Database, connected
 from pgqueue.cli.job_view import describe, find_job
@@ -30,7 +31,6 @@ STATUSES = (
     "failed",
     "cancelled",
 )
-FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 
 _LIST = (
     Column("id"),
@@ -168,13 +168,15 @@ def timeline(job_id: UUID) -> None:
     emit_rows(rows, _EVENTS, nothing="No events.")
 
 
-def for_each(job_ids: Sequence[UUID], act: Callable[[Database, UUID], str]) -> None:
+def for_each(
+    job_ids: Sequence[UUID], act: Callable[[Database, UUID], tuple[str, dict[str, Any]]]
+) -> None:
     """
     Do something to each job; one that refuses does not keep the others from it.
 
     Args:
         job_ids: Which.
-        act: Returns the new status, in a word.
+        act: Returns what became of it, in words and as members for --json.
 
     Raises:
         click.exceptions.Exit: With the exit code of the first that refused.
@@ -184,7 +186,7 @@ def for_each(job_ids: Sequence[UUID], act: Callable[[Database, UUID], str]) -> N
     with connected() as db:
         for job_id in job_ids:
             try:
-                said = act(db, job_id)
+                said, members = act(db, job_id)
             except PgqueueError as error:
                 if db.connection.closed:
                     raise
@@ -192,7 +194,7 @@ def for_each(job_ids: Sequence[UUID], act: Callable[[Database, UUID], str]) -> N
                 done.append({"job_id": job_id, "error": error.code, "message": str(error)})
                 note(f"Error: {error}")
             else:
-                done.append({"job_id": job_id, "status": said})
+                done.append({"job_id": job_id, **members})
                 if not state().json:
                     click.echo(f"{job_id} {said}")
     if state().json:
@@ -214,9 +216,11 @@ def cancel(job_ids: tuple[UUID, ...], reason: str | None) -> None:
     its worker has heard of it; if its handler finishes first, it has succeeded.
     """
 
-    def act(db: Database, job_id: UUID) -> str:
+    def act(db: Database, job_id: UUID) -> tuple[str, dict[str, Any]]:
         said = db.run(calls.cancel(job_id, reason=reason))
-        return "cancelling" if said == "running" else said
+        if said == "running":
+            return "running, asked to stop", {"status": said, "cancel_requested": True}
+        return said, {"status": said}
 
     for_each(job_ids, act)
 
@@ -231,9 +235,9 @@ def retry(job_ids: tuple[UUID, ...]) -> None:
     runs at once. For many failed jobs use `pgqueue failed redrive`.
     """
 
-    def act(db: Database, job_id: UUID) -> str:
+    def act(db: Database, job_id: UUID) -> tuple[str, dict[str, Any]]:
         db.run(calls.retry(job_id))
-        return "queued"
+        return "queued", {"status": "queued"}
 
     for_each(job_ids, act)
 
@@ -257,9 +261,9 @@ def reschedule(
         run_at = dt.datetime.now().astimezone() + delay
     moment = run_at or dt.datetime.now().astimezone()
 
-    def act(db: Database, job_id: UUID) -> str:
+    def act(db: Database, job_id: UUID) -> tuple[str, dict[str, Any]]:
         db.run(calls.reschedule(job_id, moment))
-        return f"due {shown(moment)}"
+        return f"due {shown(moment)}", {"run_at": moment}
 
     for_each(job_ids, act)
 

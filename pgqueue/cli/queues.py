@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgqueue.calls import operator as calls
-from pgqueue.cli.base import Failure, Group, state
+from pgqueue.cli.base import Group, state
 from pgqueue.cli.database import Database, connected
 from pgqueue.cli.output import Column, counted, emit, emit_rows, note, progress
 from pgqueue.cli.params import DURATION
+from pgqueue.errors import WaitTimeout
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
 
 PURGE_CHUNK = 1_000
 POLL_SECONDS_MAX = 1.0
+PRIVATE_QUEUE = re.compile(r"run-[0-9a-f]{16}")  # as `pgqueue run` names them
+_WAITING = ("depth", "scheduled", "blocked")
 
 _COLUMNS = (
     Column("queue"),
@@ -46,11 +51,17 @@ def list_() -> None:
     """
     Show every queue: how many jobs wait and run, and how long it takes.
 
-    Rates are of the last five minutes, percentiles of the last hour. Counts stop at 100,000.
+    Rates are of the last five minutes, percentiles of the last hour. Counts stop at 100,000. The
+    private queues of `pgqueue run` (run-...) are left out when nothing waits or runs in them.
     """
     with connected() as db:
         rows = db.view("queue_stats", order="queue")
-    emit_rows(rows, _COLUMNS, nothing="No queues.")
+    emit_rows([row for row in rows if not _is_over(row)], _COLUMNS, nothing="No queues.")
+
+
+def _is_over(row: Mapping[str, Any]) -> bool:
+    private = PRIVATE_QUEUE.fullmatch(row["queue"])
+    return bool(private) and not any(row[key] for key in (*_WAITING, "running"))
 
 
 @queues.command(examples=("pgqueue queues pause mail --reason 'provider is down'",))
@@ -97,9 +108,6 @@ def purge(queue: str, *, yes: bool) -> None:
     )
 
 
-_WAITING = ("depth", "scheduled", "blocked")
-
-
 def _agreed(queue: str, waiting: int) -> bool:
     if state().json:
         raise click.UsageError("With --json nobody is asked: add --yes.")
@@ -127,11 +135,9 @@ def drain(queue: str, timeout: dt.timedelta | None) -> None:
         with progress(left, f"draining {queue}") as bar:
             while left:
                 if timeout is not None and time.monotonic() - began > timeout.total_seconds():
-                    raise Failure(
+                    raise WaitTimeout(
                         f"queue {queue} still has {counted(left, 'job')} after {timeout}",
                         hint="`pgqueue queues list` and `pgqueue workers list` show who works.",
-                        code="wait_timeout",
-                        exit_code=8,
                     )
                 time.sleep(pause_seconds)
                 pause_seconds = min(pause_seconds * 1.5, POLL_SECONDS_MAX)

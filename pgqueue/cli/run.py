@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgqueue import calls, log
+from pgqueue.calls.producer import FINISHED
 from pgqueue.cli.base import INTERRUPTED, Command, state
 from pgqueue.cli.database import connected
 from pgqueue.cli.enqueue import header_option, payload_as_it_is
 from pgqueue.cli.job_view import describe, find_job
-from pgqueue.cli.jobs import FINISHED
 from pgqueue.cli.output import emit, note
 from pgqueue.cli.params import DURATION, JSON_OBJECT
 from pgqueue.cli.worker import app_option, leave, log_options
@@ -92,9 +92,9 @@ def _work(registry: Registry, queue: str) -> None:
         dsn=state().dsn,
         queues=(queue,),
         concurrency=1,
-        name=f"run {socket.gethostname()}:{os.getpid()}",
+        name=f"run-{socket.gethostname()}:{os.getpid()}",
         drain=True,
-        shutdown_timeout=SHUTDOWN_SECONDS,
+        shutdown_seconds=SHUTDOWN_SECONDS,
     )
     run_worker(worker)
 

@@ -116,7 +116,7 @@ def leave(code: int) -> NoReturn:
     "--health-port",
     type=click.IntRange(1, 65_535),
     metavar="PORT",
-    help="Answer GET /live and GET /ready there.",
+    help="Answer GET /live and GET /ready there; with --processes the n-th at PORT + n - 1.",
 )
 @click.option(
     "--health-host",
@@ -150,9 +150,9 @@ def worker(
     from pgqueue.worker.__main__ import load_apps, run_worker  # noqa: PLC0415
 
     spans = {
-        "lease": lease,
-        "poll_interval": poll_interval,
-        "shutdown_timeout": shutdown_timeout,
+        "lease_seconds": lease,
+        "poll_seconds": poll_interval,
+        "shutdown_seconds": shutdown_timeout,
     }
     given: dict[str, Any] = {
         name: span.total_seconds() for name, span in spans.items() if span is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pgqueue import calls
 from pgqueue.calls import Call
+from pgqueue.calls.producer import FINISHED
 from pgqueue.connection import connect
 from pgqueue.demo.process import WorkerProcess, worker_process
 from pgqueue.demo.shell import Shell, find_psql
@@ -31,7 +32,6 @@ __all__ = ["run"]
 WORK_SECONDS = 120.0
 START_SECONDS = 60.0
 _PAUSE_SECONDS = 0.1
-_FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -224,7 +224,7 @@ def _wait(dsn: str, worker: WorkerProcess, *, earlier: int = 0) -> list[_Job]:
                 say(f"    {time.monotonic() - began:5.1f} s  {text}")
                 told = text
             # A follow-up commits with the job that wants it: there is no gap to look into.
-            if all(job.status in _FINISHED for job in jobs):
+            if all(job.status in FINISHED for job in jobs):
                 return jobs
             worker.check()
             if time.monotonic() - began > WORK_SECONDS:

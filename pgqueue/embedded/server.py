@@ -101,11 +101,6 @@ class EmbeddedServer:
         return path
 
     @property
-    def log_path(self) -> Path:
-        """The server's log."""
-        return self.data_dir / "server.log"
-
-    @property
     def running(self) -> bool:
         """Whether the server accepts connections, whichever process started it."""
         found = self._postmaster()

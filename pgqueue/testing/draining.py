@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,19 +12,20 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
-from pgqueue import calls
+from pgqueue import calls, handling
 from pgqueue.calls import Call, run, run_async
-from pgqueue.calls.core import lenient_loads
+from pgqueue.calls.producer import FINISHED
 from pgqueue.connection import connect_async
-from pgqueue.context import JobInfo
-from pgqueue.errors import ConfigurationError
-from pgqueue.testing.enqueued import FINISHED, connected
-from pgqueue.testing.inline import Attempt, error_of, in_transaction, run_loop
+from pgqueue.errors import ConfigurationError, InvalidArgument
+from pgqueue.result import JobError
+from pgqueue.testing.enqueued import connected
+from pgqueue.testing.inline import WORKER, Attempt, in_transaction, run_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from pgqueue.calls import Claimed
+    from pgqueue.handling import Ending
     from pgqueue.registry import Registry
     from pgqueue.testing.inline import JobRun
 
@@ -34,7 +34,6 @@ __all__ = ["drain", "drain_async"]
 RUNS_MAX = 1_000
 # No heartbeat is sent while a handler runs: the lease outlives any test.
 _LEASE = dt.timedelta(hours=1)
-_PARTS = ("result", "errors", "metrics", "created", "follow_ups")
 
 
 def drain(
@@ -108,7 +107,7 @@ def _worker(connection: psycopg.Connection[Any], registry: Registry) -> Iterator
     worker = run(
         connection,
         calls.register_worker(
-            "pgqueue.testing",
+            WORKER,
             queues=["default"],
             job_types=[definition.job_type for definition in registry],
             lease=_LEASE,
@@ -166,6 +165,14 @@ def _queues(connection: psycopg.Connection[Any]) -> list[str]:
     return run(connection, call)
 
 
+class _OutcomeRefused(Exception):
+    """Rolls the handler's transaction back: PostgreSQL does not store what it returned."""
+
+    def __init__(self, reason: InvalidArgument) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """One claimed job, and the connection that reports it."""
@@ -176,21 +183,22 @@ class _Claim:
 
     async def run(self) -> JobRun:
         """Run it and report it; the status is the one that the database tells afterwards."""
-        attempt = Attempt(self.registry.get(self.job.job_type), self._info())
+        attempt = Attempt(handling.Route.of(self.registry.get(self.job.job_type)), self.job)
         self._check(attempt)
+        caught: Exception | None = None
         try:
-            report = await self._handle(attempt)
+            ending = await self._handle(attempt)
+        except _OutcomeRefused as exc:
+            ending, caught = handling.refused(exc.reason, self.job), exc.reason
         except Exception as exc:  # whatever a handler raises is the outcome
-            done = attempt.raised(exc)
-        else:
-            done = attempt.returned(report)
-        if not (done.success and attempt.definition.transactional):
-            text = None if done.report is None else json.dumps(done.report)
-            run(self.connection, calls.report([self.job.job_id], [self.job.token], [text]))
-        return self._as_stored(done)
+            ending, caught = attempt.failure(exc), exc
+        if ending.send:
+            job = self.job
+            run(self.connection, calls.report([job.job_id], [job.token], [ending.outcome]))
+        return self._as_stored(attempt.run(ending, caught))
 
     def _check(self, attempt: Attempt) -> None:
-        definition = attempt.definition
+        definition = attempt.route.definition
         in_block = self.connection.info.transaction_status != TransactionStatus.IDLE
         if definition.transactional and definition.is_async and in_block:
             raise ConfigurationError(
@@ -199,45 +207,24 @@ class _Claim:
                 hint="Give drain a DSN, or a connection in autocommit mode outside a transaction.",
             )
 
-    def _info(self) -> JobInfo:
-        job = self.job
-        headers = lenient_loads(job.headers or "{}")
-        return JobInfo(
-            id=job.job_id,
-            job_type=job.job_type,
-            token=job.token,
-            queue=job.queue,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            headers=headers if isinstance(headers, dict) else {},
-            tenant=job.tenant_id,
-            created_at=job.created_at,
-            worker="pgqueue.testing",
-        )
-
-    async def _handle(self, attempt: Attempt) -> dict[str, Any] | None:
-        job = self.job
-        if not attempt.definition.transactional:
-            return await attempt.handle(job.payload)
+    async def _handle(self, attempt: Attempt) -> Ending:
+        if not attempt.route.transactional:
+            return await attempt.handle()
         async with self._own_transaction(attempt) as connection:
-            report = await attempt.handle(job.payload, connection)
-            parts = {
-                key: json.dumps(report[key])
-                for key in _PARTS
-                if report and report.get(key) is not None
-            }
-            done = calls.complete(
-                job.job_id, job.token, result_url=(report or {}).get("result_url"), **parts
-            )
-            if isinstance(connection, psycopg.AsyncConnection):
-                await run_async(connection, done)
-            else:
-                run(connection, done)
-        return report
+            ending = await attempt.handle(connection)
+            done = handling.completion(self.job, ending)
+            try:
+                if isinstance(connection, psycopg.AsyncConnection):
+                    await run_async(connection, done)
+                else:
+                    run(connection, done)
+            except InvalidArgument as exc:
+                raise _OutcomeRefused(exc) from exc
+        return replace(ending, send=False)
 
     @asynccontextmanager
     async def _own_transaction(self, attempt: Attempt) -> AsyncIterator[Any]:
-        if not attempt.definition.is_async:
+        if attempt.route.kind != "task":
             async with in_transaction(self.connection):
                 yield self.connection
             return
@@ -255,6 +242,6 @@ class _Claim:
         if stored.status not in FINISHED or stored.status == done.status:
             return done
         # PostgreSQL refused something in the outcome, and failed the job for it.
-        error = error_of(stored.errors[-1]) if stored.errors else None
+        error = JobError.from_dict(stored.errors[-1]) if stored.errors else None
         result = replace(done.job_result, status=stored.status, error=error)
         return replace(done, job_result=result, created=(), follow_ups=())

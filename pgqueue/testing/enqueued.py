@@ -11,6 +11,7 @@ import psycopg
 
 from pgqueue import jsonio
 from pgqueue.calls import Call, run
+from pgqueue.calls.producer import FINISHED
 from pgqueue.connection import connect
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EnqueuedJob", "assert_enqueued", "connected", "enqueued", "refute_enqueued"]
 
-FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 SHOWN_MAX = 10
 
 

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pgqueue import jsonio
-from pgqueue.context import JobContext, JobInfo, Progress
+from pgqueue import handling, jsonio
+from pgqueue.context import Progress
 from pgqueue.definition import JobDefinition
 from pgqueue.errors import ConfigurationError
 from pgqueue.follow_up import new_job_id
-from pgqueue.outcomes import Cancel, Snooze
-from pgqueue.result import JobError, JobResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping
     from typing import TypeVar
     from uuid import UUID
 
+    from pgqueue.context import JobContext
     from pgqueue.definition import Handler
-    from pgqueue.result import Metrics
+    from pgqueue.handling import Ending
+    from pgqueue.result import JobError, JobResult, Metrics
 
     T = TypeVar("T")
 
 __all__ = ["Attempt", "JobRun", "in_transaction", "run_job", "run_job_async", "run_loop"]
 
 MAX_ATTEMPTS = 5  # the default of pgqueue.settings
+WORKER = "pgqueue.testing"
 
 _log = logging.getLogger("pgqueue.testing")
 
@@ -172,44 +173,38 @@ async def run_job_async(
             f"job type {definition.job_type} {has}",
             hint="Give run_job a connection if, and only if, the handler is transactional.",
         )
-    current = Attempt(
-        definition,
-        JobInfo(
-            id=job_id or new_job_id(),
-            job_type=definition.job_type,
-            token=token,
-            queue=queue or definition.queue or "default",
-            attempt=attempt,
-            max_attempts=max_attempts or definition.max_attempts or MAX_ATTEMPTS,
-            headers=dict(headers or {}),
-            tenant=tenant,
-            created_at=dt.datetime.now(dt.UTC),
-            worker="pgqueue.testing",
-        ),
+    job = handling.Job(
+        job_id=job_id or new_job_id(),
+        token=token,
+        job_type=definition.job_type,
+        queue=queue or definition.queue or "default",
+        attempt=attempt,
+        max_attempts=max_attempts or definition.max_attempts or MAX_ATTEMPTS,
+        run_seconds_max=definition.timeout_seconds,
+        payload=jsonio.dump_payload(payload or {}),
+        headers=handling.dumps(jsonio.to_json_value(headers, "headers")) if headers else None,
+        tenant_id=tenant,
+        created_at=dt.datetime.now(dt.UTC),
     )
-    text = jsonio.dump_payload(payload or {})
+    current = Attempt(handling.Route.of(definition), job)
     try:
         async with in_transaction(connection):
-            report = await current.handle(text, connection)
+            ending = await current.handle(connection)
     except Exception as exc:  # whatever a handler raises is the outcome
-        return current.raised(exc)
-    return current.returned(report)
+        return current.run(current.failure(exc), exc)
+    return current.run(ending)
 
 
 @dataclass(slots=True)
 class Attempt:
     """One attempt under way; it is the hooks of its own context, and records what they hear."""
 
-    definition: JobDefinition
-    job: JobInfo
-    context: JobContext = field(init=False)
+    route: handling.Route
+    job: Any  # a handling.Job or a Claimed
+    context: JobContext | None = None
     started: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     progress: list[Progress] = field(default_factory=list)
     extensions: list[float] = field(default_factory=list)
-    _began: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.context = JobContext(self.job, hooks=self)
 
     def report_progress(self, percent: float, message: str | None) -> None:
         """Keep it."""
@@ -219,81 +214,45 @@ class Attempt:
         """Keep it."""
         self.extensions.append(seconds)
 
-    async def handle(self, text: str, connection: Any = None) -> dict[str, Any] | None:
+    async def handle(self, connection: Any = None) -> Ending:
         """
-        Decode the payload, bind it, call the handler; return what it reports.
+        Decode the payload, bind it, call the handler.
 
         Raises:
             Exception: Whatever the handler raises, and what the payload or result is refused for.
         """
-        binder = self.definition.binder
-        payload = jsonio.load_payload(text, exact=binder.exact_numbers)
-        info = replace(self.job, payload=payload)
-        self.context = JobContext(info, hooks=self, connection=connection)
-        arguments = binder.arguments(payload, self.context)
-        if self.definition.is_async:
-            value = await self.definition.function(**arguments)
+        function = self.route.function
+        self.context, arguments = handling.prepare(
+            self.route, self.job, worker=WORKER, hooks=self, connection=connection
+        )
+        if self.route.kind == "task":
+            value = await function(**arguments)
         else:
             # As in a worker: a handler may start an event loop of its own.
-            value = await asyncio.to_thread(self.definition.function, **arguments)
-        return self.context.outcome(value)
+            value = await asyncio.to_thread(function, **arguments)
+        return handling.success(self.context, value)
 
-    def returned(self, report: dict[str, Any] | None) -> JobRun:
-        """Describe the run of a handler that returned."""
+    def failure(self, exc: Exception) -> Ending:
+        """End it: its handler raised *exc*."""
+        return handling.failure(self.context, exc, self.job)
+
+    def run(self, ending: Ending, exception: Exception | None = None) -> JobRun:
+        """Describe and log the run that ended so."""
+        report = None if ending.outcome is None else json.loads(ending.outcome)
         parts = report or {}
-        return self._ended(
-            "partial" if parts.get("errors") else "succeeded",
-            report=report,
-            created=tuple((kind, key) for kind, key in parts.get("created", ())),
-            follow_ups=tuple(parts.get("follow_ups", ())),
-        )
-
-    def raised(self, exc: Exception) -> JobRun:
-        """Describe the run of a handler that raised."""
-        report = self.context.failure(exc)
-        match exc:
-            case Snooze():
-                status = "snoozed"
-            case Cancel():
-                status = "cancelled"
-            case _:
-                again = report.get("retryable", True) and self.job.attempt < self.job.max_attempts
-                status = "retrying" if again else "failed"
-        return self._ended(status, report=report, exception=exc)
-
-    def _ended(self, status: str, *, report: dict[str, Any] | None, **parts: Any) -> JobRun:
-        error = (report or {}).get("error")
-        result = JobResult(
-            job_id=self.job.id,
-            name=self.job.job_type,
-            status=status,
-            attempt=self.job.attempt,
-            started=self.started,
-            completed=dt.datetime.now(dt.UTC),
-            duration_ms=round((time.monotonic() - self._began) * 1000),
-            metrics=self.context.metrics,
-            error=error_of(error) if error else None,
-            result=(report or {}).get("result"),
-        )
+        # The result as JSON holds it: what is asserted is what a producer reads.
+        result = replace(ending.job_result(self.job, self.started), result=parts.get("result"))
         result.log(_log)
         return JobRun(
             job_result=result,
             report=report,
-            errors=tuple(self.context.errors),
+            exception=exception,
+            errors=() if self.context is None else tuple(self.context.errors),
             progress=tuple(self.progress),
             extensions=tuple(self.extensions),
-            **parts,
+            created=tuple((kind, key) for kind, key in parts.get("created", ())),
+            follow_ups=tuple(parts.get("follow_ups", ())),
         )
-
-
-def error_of(stored: Mapping[str, Any]) -> JobError:
-    """Read an error as it is stored."""
-    return JobError(
-        stored.get("message", ""),
-        code=stored.get("code"),
-        item=stored.get("item"),
-        retryable=bool(stored.get("retryable")),
-    )
 
 
 @asynccontextmanager

@@ -43,11 +43,12 @@ end
 $$;
 revoke all on function pgqueue.check_worker(bigint) from public;
 
--- Claim up to p_limit jobs. Payload and headers come as text: PostgreSQL stores JSON that clients refuse to load,
+-- Claim up to p_limit jobs; p_queues NULL = those that the worker registered for. Payload and headers come as text:
+-- PostgreSQL stores JSON that clients refuse to load,
 -- and one such job must not strand its batch-mates. run_seconds_max NULL = no time limit.
 create or replace function pgqueue.claim(
     p_worker bigint,
-    p_queues text[] default '{default}',
+    p_queues text[] default null,
     p_limit integer default 1,
     p_floors bigint[] default null
 )
@@ -78,10 +79,12 @@ as $$
 #variable_conflict use_column
 declare
     v_types text[] := pgqueue.check_worker(p_worker);
-    v_queues integer := cardinality(p_queues);
+    v_queues integer;
     v_max_attempts integer := (select s.max_attempts from pgqueue.settings s where s.only_row);
     v_not_now text[];
 begin
+    p_queues := coalesce(p_queues, (select w.queues from pgqueue.workers w where w.id = p_worker));
+    v_queues := cardinality(p_queues);
     if p_limit is null or p_limit < 1 or p_limit > 10000 then
         raise exception using errcode = 'PQ006', message = format('p_limit is %s, not between 1 and 10000', p_limit);
     end if;

@@ -168,12 +168,13 @@ end
 $$;
 revoke all on function pgqueue.complete(uuid, bigint, jsonb, text, jsonb, jsonb, jsonb, jsonb) from public;
 
--- Report a batch of outcomes (see the top of this file). Returns only the refused ones: 'lease_lost', so that one
--- zombie does not undo its batch-mates. An outcome that PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job
+-- Report a batch of outcomes (see the top of this file). A plain completion is not answered. A row with refused set
+-- ('lease_lost') changed nothing: one zombie does not undo its batch-mates. Every other outcome is answered with the
+-- status that it led to: succeeded, partial, retrying, failed, cancelled, snoozed or released. An outcome that PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job
 -- alone, with code result_refused and no retry. Repeating a batch is harmless.
 -- Proved by tests/sql/test_report.py.
 create or replace function pgqueue.report(p_job_ids uuid[], p_tokens bigint[], p_outcomes text[] default null)
-returns table (job_id uuid, token bigint, refused text)
+returns table (job_id uuid, token bigint, refused text, status text)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -219,7 +220,7 @@ begin
         v_done := pgqueue.complete_owned(v_plain_ids, v_plain_tokens, v_plain_outcomes);
         if v_done < cardinality(v_plain_ids) then
             return query
-                select u.job_id, u.token, 'lease_lost'
+                select u.job_id, u.token, 'lease_lost', null
                 from unnest(v_plain_ids, v_plain_tokens) as u (job_id, token)
                 where not exists (
                     select from pgqueue.finished f
@@ -228,10 +229,9 @@ begin
     end if;
     if v_odd is not null then
         return query
-            select u.job_id, u.token, 'lease_lost'
+            select p_job_ids[o.n], p_tokens[o.n], case when s.status is null then 'lease_lost' end, s.status
             from unnest(v_odd) as o (n)
-            cross join lateral (select p_job_ids[o.n], p_tokens[o.n], v_outcomes[o.n]) as u (job_id, token, outcome)
-            where not pgqueue.report_other(u.job_id, u.token, u.outcome);
+            cross join lateral pgqueue.report_other(p_job_ids[o.n], p_tokens[o.n], v_outcomes[o.n]) as s (status);
     end if;
 end
 $$;
@@ -270,6 +270,7 @@ end
 $$;
 revoke all on function pgqueue.parse_outcomes(text[]) from public;
 
+-- What becomes of an outcome that cannot be stored: its job fails for good.
 create or replace function pgqueue.refused_outcome(p_problem text)
 returns jsonb
 language sql
@@ -281,52 +282,70 @@ as $$
 $$;
 revoke all on function pgqueue.refused_outcome(text) from public;
 
--- One outcome that is not a plain completion, or whose follow-ups and created rows may be refused. False = lease lost.
+-- Seconds as an interval. Raises PQ006 for NaN and for more than 10 years: make_interval() of PostgreSQL 15 and 16 wraps
+-- 1e20 seconds around to a negative interval, which would mean at once.
+create or replace function pgqueue.seconds(p_seconds double precision)
+returns interval
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not p_seconds between -315360000 and 315360000 then
+        raise exception using errcode = 'PQ006', message = format('%s seconds are not within 10 years', p_seconds);
+    end if;
+    return make_interval(secs => p_seconds);
+end
+$$;
+revoke all on function pgqueue.seconds(double precision) from public;
+
+-- One outcome that is not a plain completion, or whose follow-ups and created rows may be refused. Returns the status
+-- that it led to; NULL = lease lost.
 create or replace function pgqueue.report_other(p_job_id uuid, p_token bigint, p_outcome jsonb)
-returns boolean
+returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     case coalesce(p_outcome ->> 'do', 'complete')
         when 'complete' then
-            return pgqueue.complete_owned(array[p_job_id], array[p_token], array[p_outcome]) = 1
-                or exists (select from pgqueue.finished f
-                    where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial'));
+            perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[p_outcome]);
+            return (select f.status from pgqueue.finished f
+                where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial'));
         when 'fail' then
-            perform pgqueue.fail(p_job_id, p_token, nullif(p_outcome -> 'error', 'null'),
+            return pgqueue.fail(p_job_id, p_token, nullif(p_outcome -> 'error', 'null'),
                 coalesce((p_outcome ->> 'retryable')::boolean, true),
-                make_interval(secs => (p_outcome ->> 'retry_after_seconds')::double precision),
+                pgqueue.seconds((p_outcome ->> 'retry_after_seconds')::double precision),
                 nullif(p_outcome -> 'errors', 'null'), nullif(p_outcome -> 'metrics', 'null'));
         when 'snooze' then
             perform pgqueue.snooze(p_job_id, p_token,
-                make_interval(secs => coalesce((p_outcome ->> 'delay_seconds')::double precision, 0)));
+                pgqueue.seconds(coalesce((p_outcome ->> 'delay_seconds')::double precision, 0)));
         when 'release' then
             perform pgqueue.release(p_job_id, p_token);
         when 'cancel' then
             perform pgqueue.cancel_running(p_job_id, p_token, p_outcome ->> 'reason');
         else
-            perform pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_unknown',
+            return pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_unknown',
                 'message', format('unknown outcome %L', p_outcome ->> 'do')), false);
     end case;
-    return true;
+    return pgqueue.ended_status(p_job_id, p_token);
 exception
     when sqlstate 'PQ001' then
-        return false;
-    when data_exception or integrity_constraint_violation or program_limit_exceeded or sqlstate 'PQ006' then
-        -- Something in the outcome is refused, a follow-up of an unknown type for example: the job fails with that as its
+        return null;
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
+        -- Something in the outcome is refused, a follow-up of an unknown type or by an application's own trigger: the job fails with that as its
         -- error, and its batch-mates never hear of it.
         begin
-            perform pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), false);
-            return true;
+            return pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), false);
         exception when sqlstate 'PQ001' then
-            return false;
+            return null;
         end;
 end
 $$;
 revoke all on function pgqueue.report_other(uuid, bigint, jsonb) from public;
 
--- One round trip: report a batch and claim the next. Rows with refused set answer the report; the others are claimed.
+-- One round trip: report a batch and claim the next. Rows with refused or status set answer the report; the others are
+-- claimed.
 create or replace function pgqueue.exchange(
     p_worker bigint,
     p_queues text[],
@@ -338,6 +357,7 @@ create or replace function pgqueue.exchange(
 )
 returns table (
     refused text,
+    status text,
     job_id uuid,
     token bigint,
     job_type text,
@@ -362,11 +382,11 @@ begin
     -- Before report() locks running rows: stop_worker() takes this lock first and those rows second.
     perform pg_advisory_xact_lock_shared(7067003, (p_worker % 2147483647)::integer);
     return query
-        select r.refused, r.job_id, r.token, null, null, null::smallint, null::bigint, null::integer, null::integer,
+        select r.refused, r.status, r.job_id, r.token, null, null, null::smallint, null::bigint, null::integer, null::integer,
             null::double precision, null, null, null, null::timestamptz, null::timestamptz
         from pgqueue.report(p_job_ids, p_tokens, p_outcomes) r;
     return query
-        select null, c.* from pgqueue.claim(p_worker, p_queues, p_limit, p_floors) c;
+        select null, null, c.* from pgqueue.claim(p_worker, p_queues, p_limit, p_floors) c;
 end
 $$;
 revoke all on function pgqueue.exchange(bigint, text[], integer, bigint[], uuid[], bigint[], text[]) from public;

@@ -103,7 +103,7 @@ begin
                 when v_scheduled.expires_at <= clock_timestamp() then
                     format('scheduled, but it expired at %s: it will not start, and is cancelled soon', date_trunc('second', v_scheduled.expires_at))
                 when v_scheduled.due_at <= clock_timestamp() then
-                    format('due since %s and not promoted yet: workers do that every second', date_trunc('second', v_scheduled.due_at))
+                    format('due since %s but not promoted yet (each worker promotes about once a second)', date_trunc('second', v_scheduled.due_at))
                 when v_scheduled.reason = 'retry' then
                     format('retrying: attempt %s failed, the next one is due at %s', v_scheduled.attempts, date_trunc('second', v_scheduled.due_at))
                 when v_scheduled.reason = 'snooze' then format('snoozed by its handler until %s', date_trunc('second', v_scheduled.due_at))

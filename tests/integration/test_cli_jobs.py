@@ -103,15 +103,17 @@ def test_a_duplicate_is_served_by_the_job_that_is_there(cli: Cli, db: Db) -> Non
         (["t", "{}", "--delay", "soon"], 2, "no duration"),
         (["t", "{}", "--delay", "1m", "--run-at", "2031-01-01"], 2, "not both"),
         (["t", "{}", "--header", "x"], 2, "NAME=VALUE"),
-        (["t" * 101], 2, "jobs_job_type_check"),
-        (["t", '{"a": "\\u0000"}'], 2, "Unicode"),
+        (["t" * 101], 9, "job_type must have 1 to 100 characters"),
+        (["t", '{"a": "\\u0000"}'], 9, r"a NUL character (\u0000)"),
+        (["t", '{"a": 1e131072}'], 9, "numeric"),
+        (["t", "{}", "--on-duplicate", "drop"], 2, "on-duplicate"),
         ([], 2, "TYPE"),
     ],
 )
 def test_what_cannot_be_a_job_is_refused(
     cli: Cli, db: Db, words: list[str], exit_code: int, said: str
 ) -> None:
-    """Exit code 2, a message on stderr, nothing on stdout, no job."""
+    """2 for usage, 9 for what cannot be stored; told on stderr, nothing on stdout, no job."""
     result = cli("enqueue", *words)
 
     assert (result.exit_code, result.stdout) == (exit_code, "")
@@ -163,7 +165,7 @@ def test_a_line_that_the_server_refuses_ends_it(cli: Cli, db: Db) -> None:
     """The chunk is named by its first line."""
     result = cli("enqueue", "--many", "-", stdin='{"job_type": "t", "priority": 9}\n')
 
-    assert result.exit_code == 2
+    assert result.exit_code == 9
     assert "lines from 1 on" in result.stderr
     assert "jobs_priority_check" in result.stderr
 
@@ -261,6 +263,18 @@ def test_cancel_goes_on_after_a_job_that_refuses(cli: Cli) -> None:
     assert cli.data("status", job_id)["reason"] == "wrong file"
 
 
+def test_a_running_job_is_asked_to_stop(cli: Cli, db: Db) -> None:
+    """Its status stays one of the nine; that it was asked is said beside it."""
+    job_id = cli.text("enqueue", "import").strip()
+    worker = value(db, "select pgqueue.register_worker('w', '{default}')")
+    db.execute("select pgqueue.claim(%s, '{default}')", (worker,))
+
+    assert cli.data("jobs", "cancel", job_id) == [
+        {"job_id": job_id, "status": "running", "cancel_requested": True}
+    ]
+    assert cli.text("jobs", "cancel", job_id) == f"{job_id} running, asked to stop\n"
+
+
 def test_a_finished_job_cannot_be_cancelled_but_retried(cli: Cli, db: Db) -> None:
     """Exit code 4 for what its status does not allow."""
     cli.text("enqueue", "import")
@@ -276,7 +290,8 @@ def test_waiting_jobs_can_be_moved(cli: Cli) -> None:
     """In time, and in priority."""
     job_id = cli.text("enqueue", "import").strip()
 
-    cli.text("jobs", "reschedule", job_id, "--delay", "1h")
+    (moved,) = cli.data("jobs", "reschedule", job_id, "--delay", "1h")
+    assert sorted(moved) == ["job_id", "run_at"]
     assert cli.data("status", job_id)["status"] == "scheduled"
     cli.text("jobs", "reschedule", job_id)
     assert cli.data("status", job_id)["status"] == "queued"

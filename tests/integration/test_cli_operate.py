@@ -38,6 +38,19 @@ def test_queues_are_listed_with_their_depth(cli: Cli) -> None:
     assert cli.text("queues", "list").splitlines()[1].split()[:2] == ["a", "2"]
 
 
+def test_private_queues_are_listed_while_they_are_in_use(cli: Cli, db: Db) -> None:
+    """Each `pgqueue run` leaves one behind; a queue that is only named alike is shown."""
+    private = f"run-{0xC0FFEE:016x}"
+    cli.text("enqueue", "t", "--queue", private)
+    cli.text("enqueue", "t", "--queue", "run-home")
+
+    assert [row["queue"] for row in cli.data("queues", "list")] == [private, "run-home"]
+    for queue in (private, "run-home"):
+        run_one(db, queue=queue, outcome=FAILED)
+    assert [row["queue"] for row in cli.data("queues", "list")] == ["run-home"]
+    assert private not in cli.text("queues", "list")
+
+
 def test_a_paused_queue_says_so_until_resumed(cli: Cli) -> None:
     """And gives the reason to who asks why a job waits."""
     job_id = cli.text("enqueue", "t", "--queue", "q").strip()
@@ -195,10 +208,11 @@ def test_settings_are_shown_and_changed(cli: Cli) -> None:
 
 
 def test_a_setting_out_of_range_is_refused(cli: Cli) -> None:
-    """By the constraint's name."""
+    """In words, and by the constraint's name."""
     result = cli("types", "set", "t", "--timeout", "60d")
 
-    assert result.exit_code == 2
+    assert result.exit_code == 9
+    assert "timeout must be from 1 millisecond to 30 days" in result.stderr
     assert "job_types_timeout_check" in result.stderr
 
 

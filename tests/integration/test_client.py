@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,10 @@ from psycopg_pool import ConnectionPool
 
 from pgqueue import calls
 from pgqueue.client import AsyncClient, Client
+from pgqueue.connection import Endpoint
 from pgqueue.errors import (
     ConfigurationError,
+    DatabaseUnavailable,
     IllegalStatus,
     InvalidArgument,
     JobNotFound,
@@ -242,7 +246,8 @@ def test_wait_returns_when_the_job_has_finished(
             '{"result": {"n": 1}, "created": [["Order", "7"]], "metrics": {"items_processed": 2},'
             ' "errors": [{"code": "c", "message": "m", "item": 1, "retryable": false}]}'
         )
-        assert calls.run(db, calls.report([job.job_id], [job.token], [outcome])) == []
+        answers = calls.run(db, calls.report([job.job_id], [job.token], [outcome]))
+        assert [answer.status for answer in answers] == ["partial"]
         calls.run(db, calls.stop_worker(worker))
 
     thread = threading.Thread(target=work)
@@ -252,6 +257,7 @@ def test_wait_returns_when_the_job_has_finished(
 
     assert (seen.status, seen.success, seen.finished) == ("partial", True, True)
     assert (seen.result, seen.metrics) == ({"n": 1}, {"items_processed": 2})
+    assert [type(span) for span in (seen.wait_seconds, seen.run_seconds)] == [float, float]
     assert seen.created == [{"entity_type": "Order", "entity_id": "7"}]
     assert [error["code"] for error in seen.errors] == ["c"]
 
@@ -344,6 +350,56 @@ def test_a_wrong_database_is_an_error_at_once_with_its_reason(empty_dsn: str) ->
         Client(empty_dsn).open()
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Client("nonsense")
+
+
+def test_threads_that_wait_for_a_dead_server_wait_once() -> None:
+    """Five callers share one attempt of 2 s and its error; in turn they would take 10."""
+    failures: list[DatabaseUnavailable] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        client = Client(f"host=127.0.0.1 port={port} connect_timeout=2", retry_seconds=0)
+
+        def call() -> None:
+            try:
+                client.status(NOWHERE)
+            except DatabaseUnavailable as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=call) for _ in range(5)]
+        began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    assert len(failures) == 5
+    assert time.monotonic() - began < 6
+
+
+def test_tasks_that_wait_for_a_dead_server_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt for all who asked before it failed, another for who asks later."""
+    attempts = []
+
+    async def fail(_: Endpoint) -> None:
+        attempts.append(1)
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        raise DatabaseUnavailable("no server")
+
+    monkeypatch.setattr(Endpoint, "connect_async", fail)
+
+    async def live() -> list[int]:
+        client = AsyncClient("host=127.0.0.1", retry_seconds=0)
+        counts = []
+        for _ in range(2):
+            answers = await asyncio.gather(
+                *(client.status(NOWHERE) for _ in range(5)), return_exceptions=True
+            )
+            assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
+            counts.append(len(attempts))
+        return counts
+
+    assert asyncio.run(live()) == [1, 2]
 
 
 def test_the_asynchronous_client_has_the_same_methods() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pgqueue import ConfigurationError, JobContext, Registry, Retry, Snooze
+from pgqueue import ConfigurationError, InvalidArgument, JobContext, Registry, Retry, Snooze
 from pgqueue.testing import assert_enqueued, drain, drain_async, enqueued, refute_enqueued
 
 if TYPE_CHECKING:
@@ -76,6 +76,13 @@ async def note_async(ctx: JobContext, text: str, *, fail: bool = False) -> None:
     await ctx.connection.execute("insert into notes values (%s)", [text])
     if fail:
         raise ValueError
+
+
+@jobs.job(transactional=True)
+def misdirect(ctx: JobContext) -> None:
+    """Write, and enqueue what PostgreSQL refuses."""
+    ctx.connection.execute("insert into notes values ('lost')")
+    ctx.enqueue("x" * 101)
 
 
 @pytest.fixture
@@ -205,6 +212,30 @@ def test_what_a_transactional_handler_writes_commits_with_the_completion(
 
     assert [run.status for run in drain(notes, jobs)] == ["succeeded", "failed"]
     assert notes.execute("select text from notes").fetchall() == [("kept",)]
+
+
+def test_what_postgresql_refuses_of_a_transactional_handler_is_not_retried(
+    notes: psycopg.Connection[Any],
+) -> None:
+    """As in a worker: rolled back, failed, code result_refused."""
+    enqueue(notes, "misdirect")
+
+    (run,) = drain(notes, jobs)
+
+    assert (run.status, run.error and run.error.code) == ("failed", "result_refused")
+    assert isinstance(run.exception, InvalidArgument)
+    assert notes.execute("select text from notes").fetchall() == []
+
+
+def test_drain_stores_where_a_handler_failed(notes: psycopg.Connection[Any]) -> None:
+    """As a worker does."""
+    enqueue(notes, "note", '{"text": "x", "fail": true}', max_attempts=1)
+
+    drain(notes, jobs)
+    row = notes.execute("select errors from pgqueue.job_status").fetchone()
+
+    assert row is not None
+    assert row[0][-1]["traceback"].splitlines()[0].endswith("in note")
 
 
 def test_drain_inside_a_transaction_can_be_rolled_back_with_it(

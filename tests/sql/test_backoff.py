@@ -54,7 +54,7 @@ def test_a_delay_lies_between_0_and_the_cap(db: Db, base: str, factor: float, ca
         limit = min(cap_seconds, grown)
         low, mean, high = _delays(db, attempt)
 
-        assert 0 <= low
+        assert low >= 0
         assert high <= limit + 1e-6
         assert 0.4 * limit < mean < 0.6 * limit
 
@@ -62,7 +62,7 @@ def test_a_delay_lies_between_0_and_the_cap(db: Db, base: str, factor: float, ca
 @pytest.mark.parametrize("attempt", [0, -1, -(2**31)])
 def test_an_odd_attempt_number_counts_as_the_first(db: Db, attempt: int) -> None:
     """It is a hint from a table, not worth an error in the middle of a failure."""
-    assert 0 <= _delays(db, attempt)[0]
+    assert _delays(db, attempt)[0] >= 0
     assert _delays(db, attempt)[2] <= 5
 
 

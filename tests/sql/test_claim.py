@@ -284,22 +284,23 @@ def test_a_job_of_a_claim_in_flight_is_skipped(connect: Connect) -> None:
 
 
 def test_exchange_reports_and_claims_in_one_call(db: Db) -> None:
-    """Refused reports and claimed jobs come back together; refused says which is which."""
-    insert_many(db, 4)
+    """Answers and claimed jobs come back together; refused and status say which is which."""
+    insert_many(db, 5)
     by = worker(db)
-    first = claim(db, by, 2)
+    first = claim(db, by, 3)
     rows = db.execute(
-        "select refused, job_id from pgqueue.exchange(%s, %s, 5, null, %s, %s)",
+        "select refused, status, job_id from pgqueue.exchange(%s, %s, 5, null, %s, %s, %s)",
         (
             by,
             ["default"],
-            [first[0].job_id, first[1].job_id],
-            [first[0].token, first[1].token + 1000],
+            [job.job_id for job in first],
+            [first[0].token, first[1].token + 1000, first[2].token],
+            [None, None, '{"do": "cancel"}'],
         ),
     ).fetchall()
 
-    assert rows[0] == ("lease_lost", first[1].job_id)
-    assert [refusal for refusal, _ in rows] == ["lease_lost", None, None]
+    assert rows[:2] == [("lease_lost", None, first[1].job_id), (None, "cancelled", first[2].job_id)]
+    assert [row[:2] for row in rows[2:]] == [(None, None)] * 2
     assert place(db, first[0].job_id) == "finished"
     db.execute("select pgqueue.complete(%s, %s)", first[1].owned)
 
@@ -311,3 +312,13 @@ def test_a_job_that_was_claimed_by_id_is_not_claimed_again(db: Db) -> None:
 
     assert db.execute("select * from pgqueue.claim_job(%s, %s)", (by, job.job_id)).fetchall() == []
     assert column(db, "select token from pgqueue.running") == [job.token]
+
+
+def test_a_claim_that_names_no_queue_takes_the_workers_own(db: Db) -> None:
+    """What the worker registered for, not `default`."""
+    insert(db)
+    wanted = insert(db, queue="own")
+    by = value(db, "select pgqueue.register_worker('w', '{own,other}')")
+    claimed = column(db, "select job_id from pgqueue.claim(%s, p_limit => 10)", by)
+
+    assert claimed == [wanted]

@@ -1,4 +1,4 @@
-"""One plan of the claim at every size: never a sort, never a scan of a whole table, never more than the limit."""
+"""One plan of the claim at every size: no sort, no scan of a whole table, no row too many."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _buffers(db: Db, query: str) -> int:
 
 
 def test_under_a_held_snapshot_floors_keep_the_cost_of_a_claim(connect: Connect) -> None:
-    """20,000 dead entries cost a claim without floors hundreds of buffers, and one with floors none."""
+    """20,000 dead entries cost hundreds of buffers without floors, and nothing with them."""
     db, holder = connect(), connect(autocommit=False)
     db.execute("alter table pgqueue.ready set (autovacuum_enabled = off)")
     by = worker(db)

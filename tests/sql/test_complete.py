@@ -84,7 +84,7 @@ def test_a_stale_token_changes_nothing(db: Db, token: str) -> None:
 
 
 def test_a_zombie_cannot_say_anything_about_its_old_job(db: Db) -> None:
-    """Its job was taken back and runs elsewhere: every call is PQ001, whoever runs it now is unharmed."""
+    """Its job was taken back and runs elsewhere: every call is PQ001, its heir is unharmed."""
     dead = worker(db)
     insert(db)
     zombie = claim_one(db, dead)
@@ -111,7 +111,7 @@ def test_a_zombie_cannot_say_anything_about_its_old_job(db: Db) -> None:
 
 @pytest.mark.parametrize("how", ["lost", "timed_out"])
 def test_a_zombie_whose_last_attempt_was_taken_cannot_complete(db: Db, how: str) -> None:
-    """The rescue failed the job under the zombie's own token: that is no completion of the zombie's."""
+    """The rescue failed the job under the zombie's own token: that is not its completion."""
     by = worker(db)
     job = claim_this(db, insert(db, max_attempts=1, timeout="1 ms"), by)
     db.execute("select pgqueue.set_settings(p_timeout_grace => '0')")

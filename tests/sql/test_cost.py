@@ -18,7 +18,8 @@ _OPERATIONS = (
     "select pgqueue.retry('{}')",
     "select pgqueue.claim_job((select max(id) from pgqueue.workers), '{}')",
     "select pgqueue.cancel('{}')",
-    "select pgqueue.fail('{}', (select token from pgqueue.running where job_id = '{}'), null, false)",
+    """select pgqueue.fail('{}', (select token from pgqueue.running where job_id = '{}'),
+        null, false)""",
     "select pgqueue.retry('{}')",
     "select pgqueue.cancel('{}')",
 )
@@ -30,7 +31,7 @@ def _buffers(db: Db, query: str) -> int:
 
 
 def _costs(db: Db) -> list[int]:
-    """Buffers of each operation on a job in the middle of the queue, the second time (plans are cached)."""
+    """Buffers of each operation on one job, the second time (plans are cached)."""
     found: list[int] = []
     middle = column(db, "select job_id from pgqueue.ready order by pos offset 4 limit 2")
     for job_id in middle:
@@ -39,7 +40,7 @@ def _costs(db: Db) -> list[int]:
 
 
 def test_operations_by_id_cost_the_same_at_every_size(db: Db) -> None:
-    """Counted in buffers, which no other load changes; a scan of 200,000 rows would be thousands."""
+    """Counted in buffers, which no other load changes; a scan would be thousands."""
     db.execute("select pgqueue.register_worker('w', p_lease => '1 hour')")
     insert_many(db, 10)
     few = _costs(db)

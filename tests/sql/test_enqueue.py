@@ -1,4 +1,4 @@
-"""enqueue() and enqueue_many(): what happens to a duplicate, in each status of the one that is there."""
+"""enqueue() and enqueue_many(): what happens to a duplicate of a job in each status."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def test_enqueue_sets_every_column(db: Db) -> None:
     """The function says all that a plain INSERT can say."""
     job_id = value(
         db,
-        """select pgqueue.enqueue('t', '{"a": 1}', 'q', 2, '2100-01-01', null, '2100-02-02', 9, '5 s',
-            'i', 'u', 'acme', '{"h": 1}', 'ignore', '018f0000-0000-7000-8000-000000000001')""",
+        """select pgqueue.enqueue('t', '{"a": 1}', 'q', 2, '2100-01-01', null, '2100-02-02',
+            9, '5 s', 'i', 'u', 'acme', '{"h": 1}', 'ignore',
+            '018f0000-0000-7000-8000-000000000001')""",
     )
 
     assert str(job_id) == "018f0000-0000-7000-8000-000000000001"
@@ -80,7 +81,7 @@ def test_a_delay_counts_from_now_and_yields_to_run_at(db: Db) -> None:
 
 @pytest.mark.parametrize("holder", ["queued", "scheduled", "retrying"])
 def test_a_waiting_holder_serves_the_request(db: Db, holder: str) -> None:
-    """ignore keeps it, replace and merge change the payload, debounce the time as well."""
+    """Ignore keeps it, replace and merge change the payload, debounce the time as well."""
     job_id = insert(db, unique_key="k", payload={"n": [1]}, run_at=_run_at(holder))
     if holder == "retrying":
         job = claim_this(db, job_id)

@@ -1,4 +1,4 @@
-"""UPDATE and DELETE of pgqueue.jobs: an allowed change moves the job, everything else is refused."""
+"""UPDATE and DELETE of pgqueue.jobs: an allowed change moves the job, any other is refused."""
 
 from __future__ import annotations
 

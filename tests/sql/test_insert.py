@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from tests.support.sqljobs import (
@@ -113,7 +112,8 @@ def test_a_multi_row_insert_keeps_its_order(db: Db) -> None:
     db.execute("analyze pgqueue.job_types")
     db.execute(
         """insert into pgqueue.jobs (job_type, payload)
-           select 't' || (n * 7919) % 60, jsonb_build_object('n', n) from generate_series(1, 1000) n"""
+           select 't' || (n * 7919) % 60, jsonb_build_object('n', n)
+           from generate_series(1, 1000) n"""
     )
     found = [int(job.payload[6:-1]) for job in claim(db, worker(db), 1000)]
 
@@ -137,7 +137,8 @@ def test_returning_yields_the_stored_defaults(db: Db) -> None:
     found = row(
         db,
         """insert into pgqueue.jobs (job_type) values ('t')
-           returning priority, payload, queue, run_at, created_at <= clock_timestamp(), created_by""",
+           returning priority, payload, queue, run_at, created_at <= clock_timestamp(),
+               created_by""",
     )
 
     assert found == (1, {}, None, None, True, value(db, "select session_user::text"))
@@ -180,7 +181,8 @@ def test_on_conflict_do_update_changes_the_waiting_holder(db: Db) -> None:
     """A hand-written upsert: the payload changes, the job moves to the end, one job remains."""
     first = insert(db, unique_key="k", payload={"n": 1})
     insert(db, "later")
-    upsert = """insert into pgqueue.jobs (job_type, unique_key, payload) values ('t', 'k', '{"n": 2}')
+    upsert = """insert into pgqueue.jobs (job_type, unique_key, payload)
+        values ('t', 'k', '{"n": 2}')
         on conflict (tenant_id, unique_key) where unique_key is not null
         do update set payload = excluded.payload returning id"""
 
@@ -221,12 +223,10 @@ def test_rolling_back_leaves_nothing(db: Db) -> None:
     """Neither a transaction nor a savepoint that is rolled back enqueues (F-44)."""
     with db.transaction():
         insert(db, "kept")
-        with db.transaction():
+        with db.transaction(force_rollback=True):
             insert(db, "savepoint")
-            raise psycopg.Rollback
-    with db.transaction():
+    with db.transaction(force_rollback=True):
         insert(db, "transaction")
-        raise psycopg.Rollback
 
     assert [job.job_type for job in claim(db, worker(db))] == ["kept"]
     assert value(db, "select count(*) from pgqueue.jobs") == 1

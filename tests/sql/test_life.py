@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from tests.support.sqljobs import Db
 
 _SCRIPT = r"""
-select pgqueue.register_job_types('[{"job_type": "greet", "queue": "mail", "timeout_seconds": 60}]') \g /dev/null
-insert into pgqueue.jobs (job_type, payload) values ('greet', '{"name": "Ada"}') returning id as job \gset
+select pgqueue.register_job_types('[{"job_type": "greet", "queue": "mail"}]') \g /dev/null
+insert into pgqueue.jobs (job_type, payload) values ('greet', '{"name": "Ada"}')
+    returning id as job \gset
 select pgqueue.register_worker('psql', '{mail}') as worker \gset
 select job_id as claimed, token, payload from pgqueue.claim(:worker, '{mail}') \gset
 select :'claimed' = :'job', :'payload';
 select pgqueue.progress(:'claimed', :token, 50, 'half') \g /dev/null
 select pgqueue.extend(:'claimed', :token, '5 minutes') > now() + interval '4 minutes';
 select lease_until > now(), draining, cancel_job_ids from pgqueue.heartbeat(:worker);
-select pgqueue.complete(:'claimed', :token, '{"greeted": true}', p_created => '[["Greeting", "g-1"]]');
+select pgqueue.complete(:'claimed', :token, '{"greeted": true}',
+    p_created => '[["Greeting", "g-1"]]');
 select status, result, progress, progress_message from pgqueue.finished where job_id = :'job';
 select entity_type, entity_id from pgqueue.job_results where job_id = :'job';
 select pgqueue.stop_worker(:worker);
@@ -30,7 +32,7 @@ select count(*) from pgqueue.verify();
 
 
 def test_a_person_in_psql_can_do_the_whole_life_of_a_job(dsn: str, tmp_path: Path) -> None:
-    """psql -f with plain INSERT, register, claim, progress, extend, heartbeat and complete."""
+    """By psql -f: plain INSERT, register, claim, progress, extend, heartbeat and complete."""
     file = tmp_path / "life.sql"
     file.write_text(_SCRIPT, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +85,66 @@ def test_one_batch_may_hold_every_kind_of_outcome(db: Db) -> None:
     ]
 
 
+def statuses(
+    db: Db, batch: list[Claimed], outcomes: list[object | None]
+) -> list[tuple[str | None, str | None]]:
+    """What report() answers for each job of *batch*: refused and status; None = no row."""
+    texts = [o if o is None else json.dumps(o) for o in outcomes]
+    found = db.execute(
+        "select token, refused, status from pgqueue.report(%s, %s, %s)",
+        ([job.job_id for job in batch], [job.token for job in batch], texts),
+    ).fetchall()
+    answers = {token: (refusal, ended) for token, refusal, ended in found}
+    assert len(answers) == len(found)
+    return [answers.get(job.token, (None, None)) for job in batch]
+
+
+def test_every_outcome_but_a_plain_completion_is_answered_with_its_status(db: Db) -> None:
+    """The worker logs what happened, not what it expects; a repeated batch hears the same."""
+    batch = _batch(db, 9)
+    outcomes: list[object | None] = [
+        None,
+        {"result": 1},
+        {"errors": [{"code": "row"}], "created": [["A", "1"]]},
+        {"follow_ups": [{"job_type": "next"}]},
+        {"do": "fail"},
+        {"do": "fail", "retryable": False},
+        {"do": "snooze", "delay_seconds": 3600},
+        {"do": "release"},
+        {"do": "cancel"},
+    ]
+    answers = [statuses(db, batch, outcomes) for _ in range(2)]
+    expected = [
+        *(None, None, "partial", "succeeded"),
+        *("retrying", "failed", "snoozed", "released", "cancelled"),
+    ]
+
+    assert answers == [[(None, ended) for ended in expected]] * 2
+
+
+def test_the_status_is_that_of_the_job_not_that_of_the_outcome(db: Db) -> None:
+    """A requested cancellation, the last attempt and an outcome that is refused decide it."""
+    insert_many(db, 5)
+    insert(db, max_attempts=1)
+    batch = claim(db, worker(db))
+    db.execute(
+        "select pgqueue.cancel(job_id) from pgqueue.running where job_id <> all (%s)",
+        ([job.job_id for job in batch[3:]],),
+    )
+    outcomes: list[object | None] = [
+        {"do": "fail"},
+        {"do": "snooze"},
+        {"do": "release"},
+        {"result": "\0"},
+        {"do": "explode"},
+        {"do": "fail"},
+    ]
+    answers = statuses(db, batch, outcomes)
+
+    assert answers == [(None, ended) for ended in ["cancelled"] * 3 + ["failed"] * 3]
+    assert [status(db, job.job_id) for job in batch] == [ended for _, ended in answers]
+
+
 def test_repeating_a_batch_is_harmless(db: Db) -> None:
     """The reply was lost: everything is accepted again, nothing happens twice."""
     batch = _batch(db, 6)
@@ -135,7 +196,7 @@ def test_two_attempts_of_one_job_in_a_batch_are_told_apart(db: Db) -> None:
     db.execute("select pgqueue.rescue()")
     (new,) = claim(db, by)
     found = db.execute(
-        "select token, refused from pgqueue.report(%s, %s, %s)",
+        "select token, refused from pgqueue.report(%s, %s, %s) where refused is not null",
         (
             [new.job_id, old.job_id],
             [new.token, old.token],

@@ -1,4 +1,4 @@
-"""Every pair of status and operation: legal moves work, illegal ones carry their SQLSTATE (F-45, F-49)."""
+"""Every pair of status and operation: what works, and the SQLSTATE of what does not (F-49)."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from tests.support.sqljobs import STATUSES, job_in, status, value, worker
 if TYPE_CHECKING:
     from tests.support.sqljobs import Db
 
-# What an operation does to a job in each status: the status afterwards, or the SQLSTATE of the refusal.
+# What an operation does to a job: the status afterwards, or the SQLSTATE of the refusal.
 # "=" is: nothing happens, and no error. Columns are in the order of STATUSES.
 _TABLE = """
-operation      scheduled queued    blocked   running   retrying  succeeded partial   failed    cancelled
-claim_job      =         running   =         =         =         =         =         =         =
-complete       PQ001     PQ001     PQ001     succeeded PQ001     =         =         PQ001     PQ001
-fail           PQ001     PQ001     PQ001     retrying  =         PQ001     PQ001     =         =
-fail_for_good  PQ001     PQ001     PQ001     failed    =         PQ001     PQ001     =         =
-snooze         PQ001     PQ001     PQ001     scheduled PQ001     PQ001     PQ001     PQ001     =
-release        PQ001     PQ001     PQ001     queued    PQ001     PQ001     PQ001     PQ001     =
-cancel_running PQ001     PQ001     PQ001     cancelled PQ001     PQ001     PQ001     PQ001     =
-progress       PQ001     PQ001     PQ001     =         PQ001     PQ001     PQ001     PQ001     PQ001
-extend         PQ001     PQ001     PQ001     =         PQ001     PQ001     PQ001     PQ001     PQ001
-cancel         cancelled cancelled cancelled =         cancelled PQ002     PQ002     PQ002     =
-retry          queued    PQ002     PQ002     PQ002     queued    queued    queued    queued    queued
-reschedule     =         scheduled =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-run_now        queued    =         =         PQ002     queued    PQ002     PQ002     PQ002     PQ002
-reprioritise   =         =         =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-set_payload    =         =         =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-set_run_at     =         scheduled =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-unset_run_at   queued    =         =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-set_priority   =         =         =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-set_queue      =         =         =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-set_expiry     =         =         =         PQ002     =         PQ002     PQ002     PQ002     PQ002
-set_id         PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-set_type       PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-set_tenant     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-set_idem_key   PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-set_unique_key PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-set_created_at PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-delete         PQ007     PQ007     PQ007     PQ007     PQ007     gone      gone      gone      gone
-truncate       PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007
-promote        =         =         =         =         =         =         =         =         =
-rescue         =         =         =         =         =         =         =         =         =
-expire         =         =         =         =         =         =         =         =         =
+operation      scheduled queued    blocked   running   retrying  succeeded partial failed cancelled
+claim_job      =         running   =         =         =         =         =       =      =
+complete       PQ001     PQ001     PQ001     succeeded PQ001     =         =       PQ001  PQ001
+fail           PQ001     PQ001     PQ001     retrying  =         PQ001     PQ001   =      =
+fail_for_good  PQ001     PQ001     PQ001     failed    =         PQ001     PQ001   =      =
+snooze         PQ001     PQ001     PQ001     scheduled PQ001     PQ001     PQ001   PQ001  =
+release        PQ001     PQ001     PQ001     queued    PQ001     PQ001     PQ001   PQ001  =
+cancel_running PQ001     PQ001     PQ001     cancelled PQ001     PQ001     PQ001   PQ001  =
+progress       PQ001     PQ001     PQ001     =         PQ001     PQ001     PQ001   PQ001  PQ001
+extend         PQ001     PQ001     PQ001     =         PQ001     PQ001     PQ001   PQ001  PQ001
+cancel         cancelled cancelled cancelled =         cancelled PQ002     PQ002   PQ002  =
+retry          queued    PQ002     PQ002     PQ002     queued    queued    queued  queued queued
+reschedule     =         scheduled =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+run_now        queued    =         =         PQ002     queued    PQ002     PQ002   PQ002  PQ002
+reprioritise   =         =         =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+set_payload    =         =         =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+set_run_at     =         scheduled =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+unset_run_at   queued    =         =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+set_priority   =         =         =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+set_queue      =         =         =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+set_expiry     =         =         =         PQ002     =         PQ002     PQ002   PQ002  PQ002
+set_id         PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+set_type       PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+set_tenant     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+set_idem_key   PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+set_unique_key PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+set_created_at PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+delete         PQ007     PQ007     PQ007     PQ007     PQ007     gone      gone    gone   gone
+truncate       PQ007     PQ007     PQ007     PQ007     PQ007     PQ007     PQ007   PQ007  PQ007
+promote        =         =         =         =         =         =         =       =      =
+rescue         =         =         =         =         =         =         =       =      =
+expire         =         =         =         =         =         =         =       =      =
 """
 _SQL = {
     "claim_job": "select pgqueue.claim_job(%(worker)s, %(id)s)",

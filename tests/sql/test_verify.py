@@ -23,7 +23,8 @@ _PLANTED = {
     "unique key and flag disagree": """update pgqueue.jobs set unique_key = 'x'
         where id = (select job_id from pgqueue.ready)""",
     "running job of a worker that is gone": "delete from pgqueue.workers",
-    "follow-up of a job that does not run": "update pgqueue.blocked set waits_for = gen_random_uuid()",
+    "follow-up of a job that does not run": """update pgqueue.blocked
+        set waits_for = gen_random_uuid()""",
     "one token, two attempts": """insert into pgqueue.attempts (job_id, token, attempt, outcome)
         select job_id, token, attempt, 'lost' from pgqueue.running limit 1""",
     "attempts or results without a job": """insert into pgqueue.job_results

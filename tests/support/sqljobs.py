@@ -166,7 +166,7 @@ def report(
         else [o if o is None or isinstance(o, str) else json.dumps(o) for o in outcomes]
     )
     found = db.execute(
-        "select job_id, refused from pgqueue.report(%s, %s, %s)",
+        "select job_id, refused from pgqueue.report(%s, %s, %s) where refused is not null",
         ([job.job_id for job in jobs], [job.token for job in jobs], texts),
     )
     return dict(found.fetchall())

@@ -60,7 +60,7 @@ def working(registry: Registry, dsn: str, **options: Any) -> Iterator[Threaded]:
         dsn: Its database.
         options: As Worker takes them.
     """
-    threaded = Threaded(Worker(registry, dsn=dsn, **{"shutdown_timeout": 5, **options}))
+    threaded = Threaded(Worker(registry, dsn=dsn, **{"shutdown_seconds": 5, **options}))
     threaded.thread.start()
     try:
         yield threaded
@@ -102,7 +102,12 @@ class WorkerProcess:
 
 @contextmanager
 def worker_process(
-    dsn: str, tmp: Path, *, environment: Mapping[str, str] | None = None, **options: Any
+    dsn: str,
+    tmp: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    until: str = "worker registered",
+    **options: Any,
 ) -> Iterator[WorkerProcess]:
     """
     Start one, wait until it works, kill it at the end.
@@ -111,6 +116,7 @@ def worker_process(
         dsn: Its database.
         tmp: Where its log goes.
         environment: More variables.
+        until: What it logs when it works.
         options: As WorkerSettings takes them.
     """
     options.setdefault("name", "process")
@@ -132,7 +138,7 @@ def worker_process(
         )
     worker = WorkerProcess(process, path)
     try:
-        worker.says("worker registered")
+        worker.says(until)
         yield worker
     finally:
         process.kill()

@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors as pg
 
 from pgqueue import errors
+from pgqueue.constraints import IN_WORDS
 from pgqueue.errors import (
     DatabaseUnavailable,
     InvalidArgument,
@@ -28,6 +29,7 @@ from pgqueue.errors import (
 
 JOB = UUID("0196d4d2-0000-7000-8000-000000000001")
 SQL = Path(__file__).parents[2] / "sql" / "functions" / "base.sql"
+TABLES = Path(__file__).parents[2] / "sql" / "migrations" / "0001_core.sql"
 
 
 def leaves() -> list[type[PgqueueError]]:
@@ -160,6 +162,82 @@ def test_a_refused_column_names_its_constraint() -> None:
     )
 
     assert "jobs_priority_check" in str(from_psycopg(exc))
+
+
+def test_a_refused_column_says_what_it_may_hold() -> None:
+    """In words, with exit code 9; the row that PostgreSQL's DETAIL shows stays out."""
+    exc = raised(
+        pg.CheckViolation,
+        "23514",
+        schema_name="pgqueue",
+        constraint_name="jobs_payload_size_check",
+        message_primary='new row for relation "jobs" violates check constraint',
+        message_detail="Failing row contains (secret).",
+    )
+    ours = from_psycopg(exc)
+
+    assert ours is not None
+    assert str(ours) == (
+        "payload must have at most 16 MiB as stored (16,777,216 bytes)"
+        " (constraint jobs_payload_size_check)"
+    )
+    assert (ours.exit_code, pickle.loads(pickle.dumps(ours)).exit_code) == (9, 9)  # noqa: S301
+    assert InvalidArgument("a usage error").exit_code == 2
+
+
+def test_an_argument_that_our_functions_refuse_is_a_usage_error() -> None:
+    """PQ006 keeps its message and exit code 2."""
+    ours = from_psycopg(raised(psycopg.DatabaseError, "PQ006", message_primary="on_duplicate is x"))
+
+    assert (str(ours), ours and ours.exit_code) == ("on_duplicate is x", 2)
+
+
+def test_every_check_that_a_producer_meets_is_in_words() -> None:
+    """No CHECK of jobs or job_types is missing; none is told that is not there."""
+    checks = set(re.findall(r"constraint (\w+) check", TABLES.read_text()))
+
+    assert {name for name in checks if name.startswith(("jobs_", "job_types_"))} <= set(IN_WORDS)
+    assert set(IN_WORDS) <= checks
+
+
+def test_the_words_name_the_column_and_the_limits() -> None:
+    """Every number of a CHECK is in its words, and its column begins them."""
+    found = re.findall(r"constraint (\w+) check \((.*)\),?$", TABLES.read_text(), re.MULTILINE)
+    conditions = {name: condition for name, condition in found if name in IN_WORDS}
+    # 2048 is no limit: up to there the text is not measured.
+    numbers = {
+        name: [f"{int(n):,}" for n in re.findall(r"\b\d+\b", condition) if n not in {"0", "2048"}]
+        for name, condition in conditions.items()
+    }
+    columns = {name: re.search(r"(?:\w+\()?(\w+)", text) for name, text in conditions.items()}
+
+    assert len(conditions) >= len(IN_WORDS) - 1  # one CHECK has two lines
+    assert [n for n, each in numbers.items() if any(i not in IN_WORDS[n] for i in each)] == []
+    assert [n for n, m in columns.items() if not m or m[1] not in IN_WORDS[n].split()[0]] == []
+
+
+def test_a_nul_character_is_named() -> None:
+    """PostgreSQL says "unsupported Unicode escape sequence"; an encoding's gap stays its own."""
+    nul = raised(
+        pg.UntranslatableCharacter,
+        "22P05",
+        message_primary="unsupported Unicode escape sequence",
+        message_detail=r"\u0000 cannot be converted to text.",
+    )
+    other = raised(
+        pg.UntranslatableCharacter, "22P05", message_primary="has no equivalent in LATIN1"
+    )
+
+    assert str(from_psycopg(nul)) == r"a NUL character (\u0000) cannot be stored in jsonb"
+    assert str(from_psycopg(other)) == "has no equivalent in LATIN1"
+
+
+def test_the_hint_to_grant_a_role_holds_where_there_is_none() -> None:
+    """An installer without CREATEROLE leaves the roles out."""
+    text = str(from_psycopg(raised(pg.InsufficientPrivilege, "42501", message_primary="denied")))
+
+    assert "pgqueue_producer" in text
+    assert "if they do not exist" in text
 
 
 def test_a_mismatch_lists_at_most_ten_problems() -> None:

@@ -155,6 +155,23 @@ def test_a_result_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert jsonio.dumps("ä" * 4)
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (object(), "result.a is an object, which JSON cannot hold"),
+        (Line, "result.a is a type, which JSON cannot hold"),
+        ({(1, 2): 3}, "result.a has a key that is a tuple, not a string"),
+        ({object(): 3}, "result.a has a key that is an object, not a string"),
+    ],
+)
+def test_a_refusal_is_a_sentence(value: object, told: str) -> None:
+    """The article fits the type's name."""
+    with pytest.raises(ResultNotSerializable) as caught:
+        jsonio.dumps({"a": value})
+
+    assert str(caught.value) == told
+
+
 def test_a_payload_to_enqueue_is_an_object() -> None:
     """The refusal is an InvalidArgument: the producer is to blame, not a handler."""
     with pytest.raises(InvalidArgument, match="must be an object"):

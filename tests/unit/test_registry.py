@@ -244,11 +244,26 @@ def test_an_app_may_name_its_registry(app: Path) -> None:
     [
         (None, "absent_app", "there is no module absent_app"),
         ("", "a_app.b", "there is no module a_app.b"),
-        ("import not_installed_thing", "a_app", "does not import: No module named 'not_inst"),
-        ("1 / 0", "a_app", "does not import: ZeroDivisionError"),
+        (
+            "\nimport not_installed_thing",
+            "a_app",
+            r"does not import: No module named 'not_installed_thing' \(.*a_app\.py, line 2\)",
+        ),
+        ("1 / 0", "a_app", r"does not import: ZeroDivisionError: .* \(.*a_app\.py, line 1\)"),
+        # Raised in the standard library; the line to mend is the application's.
+        ("\n\nimport os\nos.environ['NO_SUCH']", "a_app", r"KeyError: .*a_app\.py, line 4\)"),
+        (
+            "import sys\nsys.exit(3)",
+            "a_app",
+            r"ends the program when it is imported: exit\(3\) \(.*a_app\.py, line 2\)",
+        ),
         ("def", "a_app", "does not import: SyntaxError"),
         ("", "a_app:jobs", "jobs is no Registry"),
-        ("", "../a_app", "is not the name of a module"),
+        ("", "../a_app", r"is not the name of a module\. Write it as `package\.module`"),
+        ("", "a_app.py", r"'a_app\.py' is not the name of a module\. Write a_app: a module"),
+        ("", "./shop/jobs.py", r"Write shop\.jobs: a module is named, not a file"),
+        ("", "shop/__init__.py", "Write shop: a module is named, not a file"),
+        ("", "/elsewhere/jobs.py", r"Write it as `package\.module`"),
         ("", "", "is not the name of a module"),
         (
             "from pgqueue import Registry, job\na, b = Registry(), Registry()",
@@ -271,6 +286,12 @@ def test_an_app_that_does_not_load_says_why(
 
     with pytest.raises(ConfigurationError, match=message):
         load_app(app_name)
+
+
+def test_an_absolute_path_below_the_directory_is_named_as_a_module(app: Path) -> None:
+    """As a shell completes it."""
+    with pytest.raises(ConfigurationError, match=r"Write shop\.jobs:"):
+        load_app(str(app / "shop" / "jobs.py"))
 
 
 def test_an_app_without_handlers_is_refused(app: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt  # noqa: TC003 - read by the binder at run time
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -72,6 +72,13 @@ async def say(how: str) -> None:
             raise ValueError(how)
 
 
+@jobs.job(timeout=60)
+def until(ctx: JobContext) -> float:
+    """Tell how long there is."""
+    assert ctx.deadline is not None
+    return (ctx.deadline - dt.datetime.now(dt.UTC)).total_seconds()
+
+
 @jobs.job(transactional=True)
 def write(ctx: JobContext, *, fail: bool = False) -> str:
     """Take the connection, then return or raise."""
@@ -121,6 +128,31 @@ def test_the_exception_and_the_error_are_kept() -> None:
     assert isinstance(run.exception, Fail)
     assert run.error is not None
     assert (run.error.code, run.error.message) == ("hopeless", "hopeless")
+
+
+def test_the_stored_error_says_where_from_the_handler_on() -> None:
+    """As in a worker: the frames of whoever calls the handler are left out."""
+    run = run_job(say, {"how": "break"})
+
+    assert run.report is not None
+    first = run.report["error"]["traceback"].splitlines()[0]
+    assert first.endswith("in say")
+    assert __file__ in first
+
+
+def test_what_is_logged_of_an_error_is_what_is_stored() -> None:
+    """The same code and the same advice."""
+    run = run_job(say, {"how": "retry"})
+
+    assert run.report is not None
+    assert run.error is not None
+    assert run.error.to_dict() == run.report["error"]
+    assert (run.error.code, run.error.retryable) == ("retry_requested", True)
+
+
+def test_a_handler_knows_its_deadline() -> None:
+    """Its time limit is not enforced here, but it can be looked at."""
+    assert 50 < run_job(until).result <= 60
 
 
 def test_a_payload_that_does_not_fit_fails_without_retry() -> None:
