@@ -17,14 +17,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgqueue import log
-from pgqueue.worker import frames, handling, transaction
-from pgqueue.worker.handling import Ending, Route
+from pgqueue import handling, log
+from pgqueue.handling import Ending, Route
+from pgqueue.worker import frames, transaction
 
 if TYPE_CHECKING:
     from pgqueue.connection import BoundedConnection, Endpoint
     from pgqueue.context import JobContext
-    from pgqueue.worker.handling import Job
+    from pgqueue.handling import Job
 
 __all__ = ["Hello", "Reply", "Work", "main"]
 
@@ -60,22 +60,33 @@ class Reply:
     metrics: dict[str, Any]
 
 
-class _Hooks:
+class _Voice:
+    """Speaks to the worker; it is also the ContextHooks, which handlers call from any thread."""
+
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._lock = threading.Lock()
+
+    def say(self, message: object) -> None:
+        """Send one whole message: sendall() of two threads may mix theirs."""
+        data = frames.pack(message)
+        with self._lock:
+            self._sock.sendall(data)
 
     def report_progress(self, percent: float, message: str | None) -> None:
-        self._sock.sendall(frames.pack(("progress", percent, message)))
+        """Pass it on."""
+        self.say(("progress", percent, message))
 
     def extend(self, seconds: float) -> None:
-        self._sock.sendall(frames.pack(("extend", seconds)))
+        """Pass it on."""
+        self.say(("extend", seconds))
 
 
 class _Child:
     """The state of this process: the routes that it has loaded, and its connection."""
 
-    def __init__(self, sock: socket.socket, hello: Hello) -> None:
-        self._hooks = _Hooks(sock)
+    def __init__(self, voice: _Voice, hello: Hello) -> None:
+        self._hooks = voice
         self._hello = hello
         self._routes: dict[tuple[str, str], Route] = {}
         self._database: BoundedConnection | None = None
@@ -133,13 +144,14 @@ def main() -> None:
         log.configure(hello.log_level)
     jobs: queue.SimpleQueue[Work] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sock, jobs), daemon=True).start()
-    child = _Child(sock, hello)
+    voice = _Voice(sock)
+    child = _Child(voice, hello)
     while True:
         work = jobs.get()
         ending = child.run(work)
         metrics = ending.metrics.to_dict()
         reply = Reply(ending.status, ending.outcome, ending.send, ending.error, metrics)
-        sock.sendall(frames.pack(("done", reply)))
+        voice.say(("done", reply))
 
 
 def _receive(sock: socket.socket, jobs: queue.SimpleQueue[Work]) -> None:

@@ -74,6 +74,8 @@ class Doorbell:
         self._busy = Backoff(BUSY_BASE_SECONDS, BUSY_CAP_SECONDS)
         self._test_word = ""
         self._tested = Signal()
+        # What the loop watches. Not asked of the connection: a dead one has forgotten its number.
+        self._fd: int | None = None
         self._link = Link(where, role="doorbell", outages=outages, on_open=self._listen)
 
     @property
@@ -174,12 +176,15 @@ class Doorbell:
         await conn.execute("listen pgqueue")
 
     def _watch(self, conn: AsyncBoundedConnection) -> None:
-        asyncio.get_running_loop().add_reader(conn.pgconn.socket, self._readable, conn)
+        self._unwatch()
+        self._fd = conn.pgconn.socket
+        asyncio.get_running_loop().add_reader(self._fd, self._readable, conn)
 
     def _unwatch(self) -> None:
-        conn = self._link.connection
-        if conn is not None and not conn.closed:
-            asyncio.get_running_loop().remove_reader(conn.pgconn.socket)
+        # Of a dead connection too: the next socket with this number would inherit its entry.
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            asyncio.get_running_loop().remove_reader(fd)
 
     def _readable(self, conn: AsyncBoundedConnection) -> None:
         try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pgqueue import calls, log
-from pgqueue._testing import reach
+from pgqueue._pause import reach
 from pgqueue.errors import DatabaseUnavailable, PgqueueError, WorkerGone
 from pgqueue.worker.executor import RELEASED
 from pgqueue.worker.waiting import Backoff, Signal, jittered
@@ -61,7 +61,7 @@ class Engine:
         bell: None: poll only.
         floors: Of our queues.
         concurrency: How many jobs run at once.
-        poll_interval: How often to look without being rung.
+        poll_seconds: How often to look without being rung.
         drain: Stop when the queues are empty.
         on_drained: Called then.
 
@@ -81,7 +81,7 @@ class Engine:
         bell: Doorbell | None,
         floors: Floors,
         concurrency: int,
-        poll_interval: float,
+        poll_seconds: float,
         drain: bool,
         on_drained: Callable[[], None],
     ) -> None:
@@ -95,7 +95,7 @@ class Engine:
         self._bell = bell
         self._floors = floors
         self._concurrency = concurrency
-        self._poll_interval = poll_interval
+        self._poll_seconds = poll_seconds
         self._poll_at = 0.0
         self._drain = drain
         self._on_drained = on_drained
@@ -177,7 +177,7 @@ class Engine:
                 await bell.leave(pass_on=False)
                 await self._lie_down(bell, room)
         elif now >= self._poll_at:
-            self._poll_at = now + jittered(self._poll_interval)
+            self._poll_at = now + jittered(self._poll_seconds)
             if bell.benched:
                 # The doorman may have died: try for its place.
                 await bell.leave(pass_on=False)
@@ -201,9 +201,9 @@ class Engine:
         elif self._bell is None:
             # No doorbell: each look is a sweep.
             if not await self._claim(room, sweep=True):
-                await self._pause(jittered(self._poll_interval))
+                await self._pause(jittered(self._poll_seconds))
         elif not await self._lie_down(self._bell, room):
-            pause = min(self._bell.retry_seconds, jittered(self._poll_interval))
+            pause = min(self._bell.retry_seconds, jittered(self._poll_seconds))
             await self._pause(max(pause, LINGER_PAUSE_MIN))
 
     async def _pause(self, seconds: float) -> None:
@@ -215,7 +215,7 @@ class Engine:
         if not await bell.rest():
             return False
         bell.rung = bell.called = False
-        self._poll_at = time.monotonic() + jittered(self._poll_interval)
+        self._poll_at = time.monotonic() + jittered(self._poll_seconds)
         reach("before_last_claim")
         await self._claim(room, sweep=True)
         return True
@@ -253,7 +253,7 @@ class Engine:
         self._trouble.reset()
         reach("after_claim")
         if batch.job_ids:
-            self._outbox.settled(answer.refused)
+            self._outbox.settled(batch, answer.reported)
             self.progress.set()
         if sweep:
             floors.swept(time.monotonic() - began)

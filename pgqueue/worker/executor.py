@@ -11,11 +11,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from pgqueue import log
+from pgqueue import handling, log
 from pgqueue.errors import ConfigurationError
+from pgqueue.handling import Ending, Route
 from pgqueue.outcomes import Cancel, Fail, Retry, Snooze
-from pgqueue.worker import handling
-from pgqueue.worker.handling import Ending, Route
 from pgqueue.worker.messages import Hooks
 from pgqueue.worker.pools import Pools
 from pgqueue.worker.processes import Processes
@@ -127,7 +126,8 @@ class Executor:
 
     def stop_one(self, run: Run, reason: Stop) -> None:
         """Ask *run* to stop."""
-        if run.ended or (run.stop is not None and reason is not Stop.LOST):
+        # Asked once, twice when it is LOST: each time would grant it STUBBORN_SECONDS anew.
+        if run.ended or run.stop is reason or (run.stop is not None and reason is not Stop.LOST):
             return
         run.request(reason)
         if run.route.kind != "thread":

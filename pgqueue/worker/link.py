@@ -48,11 +48,6 @@ class Outages:
         self._down: set[str] = set()
         self._since = 0.0
 
-    @property
-    def ongoing(self) -> bool:
-        """Whether a connection is lost."""
-        return bool(self._down)
-
     def begin(self, role: str, exc: BaseException) -> None:
         """Note that the connection *role* is lost."""
         if not self._down:

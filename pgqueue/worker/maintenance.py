@@ -21,6 +21,7 @@ from pgqueue.worker.waiting import Signal, jittered
 if TYPE_CHECKING:
     import datetime as dt
 
+    from pgqueue.calls import Maintained
     from pgqueue.worker.link import Link
     from pgqueue.worker.membership import Membership
 
@@ -30,10 +31,14 @@ INTERVAL_SECONDS = 1.0
 # Of many workers so many react to the same due time; the others come at their interval.
 ENOUGH_WORKERS = 4
 DUE_SECONDS_MIN = 0.02
-SWEEP_SECONDS = 30.0
+SWEEP_SECONDS_MIN = 1.0
+# Sweeps, and rounds that found nothing to do, take at most a fiftieth of the time: under a long
+# snapshot they step over every row that has moved since.
+COST_FACTOR = 50.0
 COUNT_SECONDS = 30.0
 LIMIT = 1_000
 LIMIT_MIN = 10
+BACKLOG_SECONDS = 0.1
 
 _logger = logging.getLogger("pgqueue.worker")
 _random = random.SystemRandom()
@@ -83,23 +88,35 @@ class Maintenance:
         if now >= self._count_at:
             self._workers = max(1, await self._link.call(calls.live_workers(), seconds=seconds))
             self._count_at = now + jittered(COUNT_SECONDS)
-        if now >= self._sweep_at:
+        began = time.monotonic()
+        sweep = began >= self._sweep_at
+        if sweep:
             self._floor = None
-            self._sweep_at = now + jittered(SWEEP_SECONDS)
         if now >= self._full_at:
             done = await self._link.call(calls.maintain(limit, floor=self._floor), seconds=seconds)
             moved = done.promoted
             self._floor, next_due_at = done.next_floor, done.next_due_at
-            share = max(1.0, self._workers / ENOUGH_WORKERS)
-            self._full_at = time.monotonic() + jittered(INTERVAL_SECONDS * share)
+            self._full_at = time.monotonic() + self._rest(done, time.monotonic() - began)
             self._limit = min(LIMIT, self._limit * 2)
         else:
             found = await self._link.call(calls.promote(limit, floor=self._floor), seconds=seconds)
             moved = found.moved
             self._floor, next_due_at = found.next_floor, found.next_due_at
+        if sweep:
+            cost = time.monotonic() - began
+            self._sweep_at = time.monotonic() + jittered(max(SWEEP_SECONDS_MIN, COST_FACTOR * cost))
         if moved >= limit:
             return DUE_SECONDS_MIN
         return self._pause(next_due_at)
+
+    def _rest(self, done: Maintained, cost: float) -> float:
+        """How long until the next full round."""
+        if max(done.rescued, done.expired, done.removed) >= self._limit:
+            return BACKLOG_SECONDS
+        pause = INTERVAL_SECONDS * max(1.0, self._workers / ENOUGH_WORKERS)
+        if not (done.rescued or done.expired or done.removed):
+            pause = max(pause, COST_FACTOR * cost)
+        return jittered(pause)
 
     def _pause(self, next_due_at: dt.datetime | None) -> float:
         pause = self._full_at - time.monotonic()

@@ -79,7 +79,7 @@ class Membership:
         self._executor = executor
         self._on_drain = on_drain
         self._on_change = on_change
-        self._lease = settings.lease
+        self._lease = settings.lease_seconds
         self._valid_until = 0.0
         self._expiry: asyncio.TimerHandle | None = None
         self._signal = Signal()

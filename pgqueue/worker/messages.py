@@ -12,7 +12,6 @@ import psycopg
 
 from pgqueue import calls, log
 from pgqueue.errors import DatabaseUnavailable, LeaseLost, PgqueueError
-from pgqueue.worker.runs import Run, Stop
 from pgqueue.worker.waiting import Signal
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from pgqueue.calls import Call
     from pgqueue.worker.link import Link
+    from pgqueue.worker.runs import Run
 
 __all__ = ["Hooks", "Messages"]
 
@@ -38,12 +38,21 @@ class Messages:
         link: That connection.
         seconds: The deadline of a call; heartbeats wait for their turn behind it.
         expired: What to call when an extended run reaches its new limit.
+        lost: What to call when another attempt owns the job.
     """
 
-    def __init__(self, link: Link, *, seconds: float, expired: Callable[[Run], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        seconds: float,
+        expired: Callable[[Run], None],
+        lost: Callable[[Run], None],
+    ) -> None:
         self._link = link
         self._seconds = seconds
         self._expired = expired
+        self._lost = lost
         self._progress: dict[Run, tuple[float, str | None]] = {}
         self._extend: dict[Run, float] = {}
         self._signal = Signal()
@@ -89,7 +98,7 @@ class Messages:
         except LeaseLost:
             # Not when it has ended meanwhile: then its own report was faster.
             if not run.ended:
-                run.request(Stop.LOST)
+                self._lost(run)
         except DatabaseUnavailable:
             return  # a hint that got lost; the next one comes
         except (PgqueueError, psycopg.Error) as exc:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgqueue import calls, log
-from pgqueue._testing import reach
+from pgqueue import calls, handling, log
+from pgqueue._pause import reach
 from pgqueue.errors import DatabaseUnavailable, PgqueueError
 from pgqueue.result import JobError
-from pgqueue.worker import handling
 from pgqueue.worker.waiting import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from uuid import UUID
 
-    from pgqueue.calls import Refused
+    from pgqueue.calls import Reported
+    from pgqueue.result import JobResult
     from pgqueue.worker.link import Link
 
 __all__ = ["Batch", "Outbox"]
@@ -35,7 +35,11 @@ RETRY_CAP_SECONDS = 120.0
 
 _logger = logging.getLogger("pgqueue.worker")
 
-_Entry = tuple["UUID", int, "str | None"]
+# Endings that are logged even where INFO is not.
+LOUD = frozenset({"failed", "partial", "retrying"})
+
+# Job, token, outcome, and what to log when the database has said how it ended.
+_Entry = tuple["UUID", int, "str | None", "JobResult | None"]
 
 
 @dataclass(slots=True)
@@ -47,16 +51,21 @@ class _Sick:
 
 @dataclass(slots=True)
 class Batch:
-    """Endings on their way: three columns, as pgqueue.report() takes them."""
+    """Endings on their way: three columns, as pgqueue.report() takes them, and one to log."""
 
     job_ids: list[UUID] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
+    results: list[JobResult | None] = field(default_factory=list)
 
     @property
     def outcomes(self) -> list[str | None] | None:
         """None when all are plain successes: the cheapest report there is."""
         return self.texts if any(self.texts) else None
+
+    def entries(self) -> list[_Entry]:
+        """Give it row by row."""
+        return list(zip(self.job_ids, self.tokens, self.texts, self.results, strict=True))
 
 
 class Outbox:
@@ -80,12 +89,22 @@ class Outbox:
 
     def tokens(self) -> Iterator[int]:
         """Of everything that is not reported yet."""
-        yield from (token for _, token, _ in self._entries)
+        yield from (entry[1] for entry in self._entries)
         yield from (sick.entry[1] for sick in self._sick)
 
-    def add(self, job_id: UUID, token: int, outcome: str | None) -> None:
-        """Have an ending reported."""
-        self._entries.append((job_id, token, outcome))
+    def add(
+        self, job_id: UUID, token: int, outcome: str | None, *, result: JobResult | None = None
+    ) -> None:
+        """
+        Have an ending reported, and logged when the database has answered.
+
+        Args:
+            job_id: The job.
+            token: Of our attempt.
+            outcome: As pgqueue.report() takes it.
+            result: What to log; the database's word on the status replaces its own.
+        """
+        self._entries.append((job_id, token, outcome, result))
 
     def take(self) -> Batch:
         """Take the next batch out."""
@@ -93,10 +112,11 @@ class Outbox:
         characters = 0
         entries = self._entries
         while entries and len(batch.tokens) < BATCH_MAX and characters < BATCH_CHARACTERS_MAX:
-            job_id, token, outcome = entries.popleft()
+            job_id, token, outcome, result = entries.popleft()
             batch.job_ids.append(job_id)
             batch.tokens.append(token)
             batch.texts.append(outcome)
+            batch.results.append(result)
             characters += len(outcome) if outcome is not None else 0
         self._on_the_way = len(batch.tokens)
         return batch
@@ -104,26 +124,35 @@ class Outbox:
     def put_back(self, batch: Batch) -> None:
         """Undo `take`."""
         self._on_the_way = 0
-        rows = zip(batch.job_ids, batch.tokens, batch.texts, strict=True)
-        self._entries.extendleft(reversed(list(rows)))
+        self._entries.extendleft(reversed(batch.entries()))
 
-    def settled(self, refused: Sequence[Refused]) -> None:
-        """The database has answered for what was taken; *refused* are the jobs that we had lost."""
+    def settled(self, batch: Batch, reported: Sequence[Reported]) -> None:
+        """The database has answered for *batch*: it is done."""
         self._on_the_way = 0
-        self._log_refused(refused)
         reach("after_report")
+        if not reported and not any(batch.results):
+            return
+        answers = {answer.token: answer for answer in reported}
+        for job_id, token, _, result in batch.entries():
+            self._log(job_id, token, result, answers.get(token))
 
-    def _log_refused(self, refused: Sequence[Refused]) -> None:
-        for refusal in refused:
+    def _log(
+        self, job_id: UUID, token: int, result: JobResult | None, answer: Reported | None
+    ) -> None:
+        """Log how a job ended. *result* is what the run looked like, *answer* is what counts."""
+        ids: dict[str, Any] = {"token": token, "worker": self._worker}
+        if answer is not None and answer.status is None:
+            reason = answer.refused
             log.event(
-                _logger,
-                logging.WARNING,
-                "report refused",
-                worker=self._worker,
-                job_id=refusal.job_id,
-                token=refusal.token,
-                reason=refusal.reason,
+                _logger, logging.WARNING, "report refused", job_id=job_id, reason=reason, **ids
             )
+        elif result is not None:
+            if answer is not None and answer.status is not None:
+                result = replace(result, status=answer.status)
+            result.log(_logger, **ids)
+        elif answer is not None and answer.status in LOUD:
+            # It had looked like a success, which is not logged here: PostgreSQL refused its result.
+            log.event(_logger, logging.ERROR, f"job {answer.status}", job_id=job_id, **ids)
 
     async def report(self, link: Link) -> None:
         """
@@ -135,16 +164,16 @@ class Outbox:
         batch = self.take()
         reach("before_report")
         try:
-            refused = await link.call(calls.report(batch.job_ids, batch.tokens, batch.outcomes))
+            reported = await link.call(calls.report(batch.job_ids, batch.tokens, batch.outcomes))
         except BaseException:
             self.put_back(batch)
             raise
-        self.settled(refused)
+        self.settled(batch, reported)
 
     async def report_singly(self, link: Link) -> None:
         """After a batch was refused as a whole: find the ending that is to blame."""
         batch = self.take()
-        rows = deque(zip(batch.job_ids, batch.tokens, batch.texts, strict=True))
+        rows = deque(batch.entries())
         try:
             while rows:
                 await self._report_one(link, _Sick(rows[0]))
@@ -178,17 +207,17 @@ class Outbox:
             raise
 
     async def _report_one(self, link: Link, sick: _Sick) -> None:
-        job_id, token, outcome = sick.entry
+        job_id, token, outcome, result = sick.entry
         try:
-            refused = await link.call(calls.report([job_id], [token], [outcome]))
-            self._log_refused(refused)
+            reported = await link.call(calls.report([job_id], [token], [outcome]))
+            self._log(job_id, token, result, reported[0] if reported else None)
         except (PgqueueError, psycopg.Error) as exc:
             if isinstance(exc, DatabaseUnavailable) and link.connection is None:
                 raise
             self._set_aside(sick, exc)
 
     def _set_aside(self, sick: _Sick, exc: Exception) -> None:
-        job_id, token, outcome = sick.entry
+        job_id, token, outcome, result = sick.entry
         reason = str(exc).partition("\n")[0]
         log.event(
             _logger,
@@ -201,8 +230,10 @@ class Outbox:
         )
         if not isinstance(exc, DatabaseUnavailable | psycopg.OperationalError):
             # It is about what the handler returned: the job ends as failed with that error.
-            error = JobError(reason, code="report_refused").to_dict()
-            outcome = handling.dumps({"do": "fail", "retryable": False, "error": error})
-        sick.entry = (job_id, token, outcome)
+            error = JobError(reason, code="report_refused")
+            parts = {"do": "fail", "retryable": False, "error": error.to_dict()}
+            outcome = handling.dumps(parts)
+            result = None if result is None else replace(result, error=error)
+        sick.entry = (job_id, token, outcome, result)
         sick.retry_at = time.monotonic() + sick.backoff.next()
         self._sick.append(sick)

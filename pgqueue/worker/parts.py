@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pgqueue.connection import endpoint
@@ -17,12 +18,13 @@ from pgqueue.worker.maintenance import Maintenance
 from pgqueue.worker.membership import BEATS_PER_LEASE, Membership
 from pgqueue.worker.messages import Messages
 from pgqueue.worker.outbox import Outbox
+from pgqueue.worker.runs import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgqueue.connection import Endpoint
-    from pgqueue.worker.handling import Ending, Route
+    from pgqueue.handling import Ending, Route
     from pgqueue.worker.runs import Run
     from pgqueue.worker.settings import WorkerSettings
 
@@ -32,7 +34,7 @@ __all__ = ["Parts"]
 LIMITS = Timeouts(statement=CALL_SECONDS + 1, lock=LOCK_SECONDS)
 # How long a handler's own statements may take is its business.
 UNLIMITED = Timeouts(statement=0, lock=0, idle_in_transaction=0)
-# Endings that are logged as INFO.
+# Endings that are logged as INFO, if the database agrees.
 QUIET = frozenset({"succeeded", "snoozed", "released", "cancelled", "lost"})
 
 _logger = logging.getLogger("pgqueue.worker")
@@ -63,7 +65,7 @@ class Parts:
         self._dsn = dsn
         self._pooled = pooled
         outages = Outages(settings.name)
-        lease_quarter = settings.lease / BEATS_PER_LEASE
+        lease_quarter = settings.lease_seconds / BEATS_PER_LEASE
         self.outbox = Outbox(settings.name)
         self.claims = Link(self._where("worker"), role="worker", outages=outages)
         self.control = Link(self._where("control"), role="control", outages=outages)
@@ -75,7 +77,12 @@ class Parts:
             on_end=self._on_end,
             on_free=self._wake,
         )
-        self.messages = Messages(self.control, seconds=lease_quarter, expired=self.executor.expire)
+        self.messages = Messages(
+            self.control,
+            seconds=lease_quarter,
+            expired=self.executor.expire,
+            lost=lambda run: self.executor.stop_one(run, Stop.LOST),
+        )
         self.executor.messages = self.messages
         self.membership = Membership(
             self.control,
@@ -94,7 +101,7 @@ class Parts:
             bell=self.bell,
             floors=Floors(settings.queues),
             concurrency=settings.concurrency,
-            poll_interval=settings.poll_interval,
+            poll_seconds=settings.poll_seconds,
             drain=settings.drain,
             on_drained=on_stop,
         )
@@ -121,11 +128,14 @@ class Parts:
         )
 
     def _on_end(self, run: Run, ending: Ending) -> None:
-        if ending.send:
-            self.outbox.add(run.job.job_id, run.job.token, ending.outcome)
+        job, result = run.job, None
         if ending.status not in QUIET or _logger.isEnabledFor(logging.INFO):
-            result = ending.job_result(run.job, run.started)
-            result.log(_logger, token=run.job.token, worker=self._name)
+            # What the handler returned is not logged, and must not wait in memory for the report.
+            result = replace(ending, result=None).job_result(job, run.started)
+        if ending.send:
+            self.outbox.add(job.job_id, job.token, ending.outcome, result=result)
+        elif result is not None:
+            result.log(_logger, token=job.token, worker=self._name)
         self._wake()
 
     def _wake(self) -> None:

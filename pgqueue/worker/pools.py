@@ -15,7 +15,7 @@ from pgqueue.worker import transaction
 if TYPE_CHECKING:
     from pgqueue.connection import Endpoint
     from pgqueue.context import ContextHooks
-    from pgqueue.worker.handling import Ending, Route
+    from pgqueue.handling import Ending, Route
 
 __all__ = ["Pools"]
 

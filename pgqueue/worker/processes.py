@@ -13,15 +13,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pgqueue import handling
+from pgqueue.handling import Ending, Job
 from pgqueue.result import Metrics
-from pgqueue.worker import frames, handling
+from pgqueue.worker import frames
 from pgqueue.worker.child import Hello, Reply, Work
-from pgqueue.worker.handling import Ending, Job
 
 if TYPE_CHECKING:
     from pgqueue.connection import Endpoint
     from pgqueue.context import ContextHooks
-    from pgqueue.worker.handling import Route
+    from pgqueue.handling import Route
 
 __all__ = ["Processes"]
 
@@ -120,7 +121,14 @@ class Processes:
                 start_new_session=True,
             )
         ours.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            # A child ends with its socket; reaped it must be as well.
+            ours.close()
+            process.kill()
+            await asyncio.shield(asyncio.to_thread(process.wait, REAP_SECONDS))
+            raise
         child = _Process(process, reader, writer)
         self._all.add(child)
         writer.write(frames.pack(self._hello))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pgqueue.calls import Claimed
     from pgqueue.context import JobContext
-    from pgqueue.worker.handling import Route
+    from pgqueue.handling import Route
 
 __all__ = ["Run", "Stop"]
 

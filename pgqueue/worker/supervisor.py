@@ -8,6 +8,7 @@ pause.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -20,7 +21,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pgqueue import log
-from pgqueue.errors import DatabaseUnavailable
+from pgqueue.errors import ConfigurationError, DatabaseUnavailable
+from pgqueue.worker.settings import PORT_MAX
 from pgqueue.worker.waiting import Backoff
 
 if TYPE_CHECKING:
@@ -35,9 +37,11 @@ SETTLED_SECONDS = 10.0
 START_FAILURES_MAX = 3
 RESTART_BASE_SECONDS = 0.5
 RESTART_CAP_SECONDS = 30.0
-# Above the worker's own shutdown_timeout: it releases and reports after that.
+# Above the worker's own shutdown_seconds: it releases and reports after that.
 KILL_SECONDS = 15.0
 TICK_SECONDS = 0.1
+# A process in an uninterruptible wait does not end even then.
+REAP_SECONDS = 5.0
 
 _logger = logging.getLogger("pgqueue.supervisor")
 
@@ -79,7 +83,15 @@ def run_supervised(
 
     Returns:
         The exit code: 0 when all stopped as they were told to.
+
+    Raises:
+        ConfigurationError: There are not so many ports from `health_port` on.
     """
+    if settings.health_port is not None and settings.health_port + processes - 1 > PORT_MAX:
+        raise ConfigurationError(
+            f"{processes} processes from health_port {settings.health_port} on need ports above"
+            f" {PORT_MAX}"
+        )
     return _Supervisor(
         apps, settings, processes, dsn=dsn, log_level=log_level, log_json=log_json
     ).run()
@@ -195,7 +207,7 @@ class _Supervisor:
     def _stop_all(self, number: int) -> None:
         self._stopping = True
         if self._kill_at is None:
-            self._kill_at = time.monotonic() + self._settings.shutdown_timeout + KILL_SECONDS
+            self._kill_at = time.monotonic() + self._settings.shutdown_seconds + KILL_SECONDS
         for slot in self._slots:
             if slot.process is not None and slot.process.poll() is None:
                 slot.process.send_signal(number)
@@ -204,7 +216,8 @@ class _Supervisor:
         for slot in self._slots:
             if slot.process is not None and slot.process.poll() is None:
                 slot.process.kill()
-                slot.process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    slot.process.wait(REAP_SECONDS)
 
     @staticmethod
     def _say(level: int, name: str, slot: _Slot, *, status: int | None = None) -> None:

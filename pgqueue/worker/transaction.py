@@ -7,38 +7,40 @@ Transactional handlers: what they write and the job's completion commit together
 - When the reply to COMMIT is lost the run is reported as failed with code commit_unknown. The
   fence decides: had it committed, the report is refused and the job stays finished; if not, it is
   retried.
+- A statement of the handler may take as long as the job, and a grace; without a time limit, an
+  hour. Then the server counts as hung: the connection is closed and the attempt fails.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
-from pgqueue import calls, log
-from pgqueue._testing import reach
+from pgqueue import calls, handling, log
+from pgqueue._pause import reach
 from pgqueue.calls import run as execute
 from pgqueue.calls import run_async as execute_async
 from pgqueue.errors import DatabaseUnavailable, InvalidArgument, LeaseLost
-from pgqueue.worker import handling
-from pgqueue.worker.handling import Ending
+from pgqueue.handling import Ending
 from pgqueue.worker.link import CALL_SECONDS
 
 if TYPE_CHECKING:
-    from pgqueue.calls import Call
     from pgqueue.connection import AsyncBoundedConnection, BoundedConnection
     from pgqueue.context import ContextHooks, JobContext
-    from pgqueue.worker.handling import Route
+    from pgqueue.handling import Route
 
 __all__ = ["Carrier", "Stale", "run_async", "run_sync"]
 
 _logger = logging.getLogger("pgqueue.worker")
 
 LOST = Ending("lost", send=False)
+# The worker stops the handler at its time limit; this is for when that hangs as well.
+GRACE_SECONDS = 10.0
+UNLIMITED_SECONDS = 3_600.0
 
 
 class Stale(Exception):
@@ -91,9 +93,9 @@ async def run_async(
         conn.call_seconds = CALL_SECONDS
         async with conn.transaction():
             _check_owned(await execute_async(conn, calls.settle(job.job_id, job.token)), job)
-            step, conn.call_seconds = _Step.HANDLE, None
+            step, conn.call_seconds = _Step.HANDLE, _statement_seconds(job.run_seconds_max)
             context, arguments = handling.prepare(
-                route, job, worker=worker, hooks=hooks, connection=conn
+                route, job, worker=worker, hooks=_Extending(hooks, conn), connection=conn
             )
             carrier.context = context
             try:
@@ -101,7 +103,7 @@ async def run_async(
             finally:
                 conn.call_seconds = CALL_SECONDS
             step, carrier.finishing = _Step.COMPLETE, True
-            await execute_async(conn, _completion(job, ending))
+            await execute_async(conn, handling.completion(job, ending))
             step = _Step.COMMIT
             conn.add_notice_handler(watch)
             reach("before_commit")
@@ -133,9 +135,9 @@ def run_sync(
         conn.call_seconds = CALL_SECONDS
         with conn.transaction():
             _check_owned(execute(conn, calls.settle(job.job_id, job.token)), job)
-            step, conn.call_seconds = _Step.HANDLE, None
+            step, conn.call_seconds = _Step.HANDLE, _statement_seconds(job.run_seconds_max)
             context, arguments = handling.prepare(
-                route, job, worker=worker, hooks=hooks, connection=conn
+                route, job, worker=worker, hooks=_Extending(hooks, conn), connection=conn
             )
             carrier.context = context
             try:
@@ -143,7 +145,7 @@ def run_sync(
             finally:
                 conn.call_seconds = CALL_SECONDS
             step, carrier.finishing = _Step.COMPLETE, True
-            execute(conn, _completion(job, ending))
+            execute(conn, handling.completion(job, ending))
             step = _Step.COMMIT
             conn.add_notice_handler(watch)
             reach("before_commit")
@@ -158,16 +160,29 @@ def run_sync(
     return dataclasses.replace(ending, send=False)
 
 
+def _statement_seconds(limit: float | None) -> float:
+    return UNLIMITED_SECONDS if limit is None else limit + GRACE_SECONDS
+
+
+class _Extending:
+    """The hooks of a run whose statements get more time when the run does."""
+
+    def __init__(
+        self, hooks: ContextHooks, conn: AsyncBoundedConnection | BoundedConnection
+    ) -> None:
+        self._conn = conn
+        self._hooks = hooks
+        self.report_progress = hooks.report_progress
+
+    def extend(self, seconds: float) -> None:
+        """Pass it on, and see that the statements to come may take as long."""
+        self._conn.call_seconds = max(self._conn.call_seconds or 0.0, _statement_seconds(seconds))
+        self._hooks.extend(seconds)
+
+
 def _check_owned(state: str, job: Any) -> None:
     if state != "running":
         raise LeaseLost(f"the attempt is {state}", job_id=job.job_id)
-
-
-def _completion(job: Any, ending: Ending) -> Call[str]:
-    parts: dict[str, Any] = {} if ending.outcome is None else json.loads(ending.outcome)
-    names = ("result", "errors", "metrics", "created", "follow_ups")
-    encoded = {name: handling.dumps(parts[name]) for name in names if name in parts}
-    return calls.complete(job.job_id, job.token, result_url=parts.get("result_url"), **encoded)
 
 
 def _ended_badly(exc: Exception, step: _Step, job: Any, *, broken: bool) -> Ending:
@@ -179,8 +194,7 @@ def _ended_badly(exc: Exception, step: _Step, job: Any, *, broken: bool) -> Endi
         message = "the connection was lost while the transaction committed"
         return handling.stopped("commit_unknown", message, job)
     if step is _Step.COMPLETE and isinstance(exc, InvalidArgument):
-        # What the handler returned cannot be stored; it would not be next time either.
-        return handling.stopped("result_refused", exc.message, job, retryable=False)
+        return handling.refused(exc, job)
     raise exc
 
 

@@ -8,13 +8,13 @@ import logging
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from pgqueue import calls, log
 from pgqueue.dsn import wants_pooler
-from pgqueue.errors import DatabaseUnavailable, PgqueueError
+from pgqueue.errors import ConfigurationError, DatabaseUnavailable, PgqueueError
 from pgqueue.worker.executor import routes_of
 from pgqueue.worker.parts import Parts
 from pgqueue.worker.runs import Stop
@@ -22,10 +22,11 @@ from pgqueue.worker.settings import WorkerSettings
 from pgqueue.worker.waiting import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator
+    from typing import Unpack
 
     from pgqueue.registry import Registry
-    from pgqueue.worker.settings import Pooler
+    from pgqueue.worker.settings import WorkerOptions
 
 __all__ = ["Worker"]
 
@@ -38,6 +39,10 @@ FAREWELL_SECONDS = 3.0
 _logger = logging.getLogger("pgqueue.worker")
 
 
+class _StoppedEarly(Exception):
+    """Told to stop while it waited for the database: there is nothing to finish."""
+
+
 class Worker:
     """
     Runs the jobs of a registry until it is told to stop.
@@ -45,10 +50,11 @@ class Worker:
     Args:
         registry: The handlers.
         dsn: As in pgqueue.dsn.
-        **options: See WorkerSettings.
+        settings: All of them; then no options.
+        **options: The fields of WorkerSettings.
 
     Raises:
-        ConfigurationError: A setting or a handler that makes no sense.
+        ConfigurationError: A setting or a handler that makes no sense, or settings and options.
 
     Example:
         asyncio.run(Worker(load_app("workers.demo"), queues=("imports",)).run())
@@ -60,29 +66,15 @@ class Worker:
         *,
         dsn: str | None = None,
         settings: WorkerSettings | None = None,
-        queues: Sequence[str] = ("default",),
-        concurrency: int = 50,
-        name: str | None = None,
-        lease: float = 20.0,
-        poll_interval: float = 5.0,
-        drain: bool = False,
-        shutdown_timeout: float = 25.0,
-        health_port: int | None = None,
-        health_host: str | None = None,
-        pooler: Pooler = "auto",
+        **options: Unpack[WorkerOptions],
     ) -> None:
-        self.settings = settings or WorkerSettings(
-            queues=tuple(queues),
-            concurrency=concurrency,
-            lease=lease,
-            poll_interval=poll_interval,
-            drain=drain,
-            shutdown_timeout=shutdown_timeout,
-            health_port=health_port,
-            health_host=health_host,
-            pooler=pooler,
-            **({} if name is None else {"name": name}),
-        )
+        if settings is not None and options:
+            names = ", ".join(sorted(options))
+            raise ConfigurationError(
+                f"a worker takes settings or options, not both: {names}",
+                hint="Put them into WorkerSettings.",
+            )
+        self.settings = settings or _settings(**options)
         registry.compile()
         self._registry = registry
         self._routes = routes_of(registry)
@@ -119,7 +111,7 @@ class Worker:
         """
         self._loop = asyncio.get_running_loop()
         self._change = Signal()
-        with self._signals():
+        with self._signals(), contextlib.suppress(_StoppedEarly):
             parts = await self._start()
             self._parts = parts
             try:
@@ -164,7 +156,9 @@ class Worker:
             try:
                 await step()
             except (DatabaseUnavailable, OSError) as exc:
-                if time.monotonic() > give_up_at or self._stopping:
+                if self._stopping:
+                    raise _StoppedEarly from exc
+                if time.monotonic() > give_up_at:
                     raise
                 if parts.control.connection is None and not parts.control.retry_seconds:
                     parts.control.lost(exc)
@@ -186,7 +180,7 @@ class Worker:
             logging.WARNING,
             "no notifications arrive, polling instead",
             worker=self.settings.name,
-            poll_interval=self.settings.poll_interval,
+            poll_seconds=self.settings.poll_seconds,
             text="a transaction pooler such as PgBouncer? Give workers a direct connection.",
         )
         return False
@@ -224,7 +218,7 @@ class Worker:
         )
         engine.claiming = False
         engine.wake()
-        deadline = time.monotonic() + self.settings.shutdown_timeout
+        deadline = time.monotonic() + self.settings.shutdown_seconds
         while executor.runs and not self._hurry and time.monotonic() < deadline:
             await engine.progress.wait(min(deadline - time.monotonic(), 1.0))
         if executor.runs:
@@ -282,3 +276,9 @@ class Worker:
         finally:
             for number in numbers:
                 self._loop.remove_signal_handler(number)
+
+
+def _settings(**options: Any) -> WorkerSettings:
+    if "queues" in options:
+        options["queues"] = tuple(options["queues"])
+    return WorkerSettings(**options)

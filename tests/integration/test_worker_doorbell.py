@@ -73,7 +73,7 @@ def asleep(db: Database, *, doors: int = 1, seats: int = 0) -> None:
 
 def test_an_insert_wakes_a_sleeping_worker(dsn: str, db: Database, registry: Registry) -> None:
     """Each of ten jobs starts soon after its commit, not at the next poll."""
-    with working(registry, dsn, poll_interval=POLL_SECONDS):
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
         for _ in range(10):
             asleep(db)
             reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
@@ -81,7 +81,7 @@ def test_an_insert_wakes_a_sleeping_worker(dsn: str, db: Database, registry: Reg
 
 def test_every_queue_has_a_door(dsn: str, db: Database, registry: Registry) -> None:
     """A worker of three queues is woken by each of them, and by a queue's jobs only."""
-    with working(registry, dsn, queues=("a", "b", "c"), poll_interval=POLL_SECONDS):
+    with working(registry, dsn, queues=("a", "b", "c"), poll_seconds=POLL_SECONDS):
         for queue in ("c", "a", "b", "a"):
             asleep(db, doors=3)
             ((job_id,),) = db.execute(
@@ -95,7 +95,7 @@ def test_a_job_that_comes_due_wakes_a_sleeping_worker(
     dsn: str, db: Database, registry: Registry
 ) -> None:
     """Promotion rings, and workers come back for it when the job is due."""
-    with working(registry, dsn, poll_interval=POLL_SECONDS):
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
         asleep(db)
         ((job_id,),) = db.execute(
             "insert into pgqueue.jobs (job_type, run_at)"
@@ -110,7 +110,7 @@ def test_a_transaction_that_inserted_long_ago_is_noticed_at_its_commit(
     """While it is open nobody can sleep at the door; what it inserted starts soon after."""
     early = connect(autocommit=False)
     job_id = enqueue(early, "nothing")
-    with working(registry, dsn, poll_interval=POLL_SECONDS):
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
         reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
         doors = held(db, DOOR)
         early.commit()
@@ -133,7 +133,7 @@ def test_a_full_worker_passes_the_door_on(dsn: str, db: Database) -> None:
     with ExitStack() as workers:
         for number in range(3):
             workers.enter_context(
-                working(registry, dsn, concurrency=1, poll_interval=POLL_SECONDS, name=f"w{number}")
+                working(registry, dsn, concurrency=1, poll_seconds=POLL_SECONDS, name=f"w{number}")
             )
         asleep(db, seats=2)
         ids = []
@@ -154,7 +154,7 @@ def test_many_idle_workers_are_no_herd(
     with ExitStack() as stack:
         for number in range(workers):
             stack.enter_context(
-                working(registry, dsn, poll_interval=POLL_SECONDS, name=f"w{number}")
+                working(registry, dsn, poll_seconds=POLL_SECONDS, name=f"w{number}")
             )
         asleep(db, seats=workers - 1)
         before = len(claims)
@@ -170,7 +170,7 @@ def test_an_idle_worker_makes_no_claims(
     dsn: str, db: Database, registry: Registry, claims: list[float]
 ) -> None:
     """Between two polls it only sleeps: no claim in the time that 40 heartbeats take."""
-    with working(registry, dsn, poll_interval=POLL_SECONDS, lease=1.0):
+    with working(registry, dsn, poll_seconds=POLL_SECONDS, lease_seconds=1.0):
         asleep(db)
         before = len(claims)
         beats = heartbeat(db)
@@ -193,7 +193,7 @@ def test_a_steady_stream_is_not_one_notification_per_job(
     """While jobs keep coming the worker stays awake, and inserting does not NOTIFY."""
     ear = connect()
     ear.execute("listen pgqueue")
-    with working(registry, dsn, poll_interval=POLL_SECONDS):
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
         asleep(db)
         last = None
         for _ in range(300):
@@ -206,7 +206,7 @@ def test_a_steady_stream_is_not_one_notification_per_job(
 
 def test_without_a_doorbell_workers_poll(dsn: str, db: Database, registry: Registry) -> None:
     """Behind a pooler there is no LISTEN: no door is taken and jobs start at the next poll."""
-    with working(registry, dsn, pooler="yes", poll_interval=0.1):
+    with working(registry, dsn, pooler="yes", poll_seconds=0.1):
         for _ in range(3):
             reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
         doors = held(db, DOOR)
@@ -216,7 +216,7 @@ def test_without_a_doorbell_workers_poll(dsn: str, db: Database, registry: Regis
 
 def test_forged_notifications_do_no_harm(dsn: str, db: Database, registry: Registry) -> None:
     """Anybody may NOTIFY on the channel: garbage is ignored."""
-    with working(registry, dsn, poll_interval=POLL_SECONDS):
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
         asleep(db)
         for forged in ("", "ring", "ring x", "seat 1", "seat x y", "cancel", "cancel ²", "ring *"):
             db.execute("select pg_notify('pgqueue', %s)", (forged,))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pgqueue import DatabaseUnavailable, JobContext, Registry
-from pgqueue.worker import handling, transaction
+from pgqueue import DatabaseUnavailable, JobContext, Registry, handling
+from pgqueue.worker import transaction
 from pgqueue.worker.link import Link
 from tests.support import handlers
 from tests.support.wait import eventually
@@ -77,7 +77,7 @@ def test_a_cut_connection_is_replaced(
 ) -> None:
     """The running job finishes as its first attempt, and the next one is found soon."""
     registry, began, go = steps
-    with working(registry, dsn, poll_interval=1, lease=2.0):
+    with working(registry, dsn, poll_seconds=1, lease_seconds=2.0):
         running = enqueue(db, "wait")
         assert began.acquire(timeout=20)
         eventually(lambda: connected(db, role))
@@ -102,7 +102,7 @@ def test_all_connections_may_be_cut_at_any_time(dsn: str, db: Database) -> None:
     )
     finished = "select count(*) from pgqueue.finished"
     cut_at = [0]
-    with working(handlers.jobs, dsn, poll_interval=0.2, lease=5.0, concurrency=4):
+    with working(handlers.jobs, dsn, poll_seconds=0.2, lease_seconds=5.0, concurrency=4):
 
         def all_done() -> bool:
             ((count,),) = db.execute(finished).fetchall()
@@ -227,7 +227,7 @@ def test_a_worker_that_was_given_up_begins_again(
 ) -> None:
     """Its handlers stop, it registers as somebody new, and runs the job again as attempt 2."""
     registry, began, go = steps
-    with working(registry, dsn, lease=2.0, poll_interval=1):
+    with working(registry, dsn, lease_seconds=2.0, poll_seconds=1):
         job_id = enqueue(db, "wait")
         assert began.acquire(timeout=20)
         db.execute("update pgqueue.workers set dead_at = clock_timestamp()")
@@ -247,7 +247,7 @@ def test_handlers_stop_before_the_lease_ends(
 ) -> None:
     """Heartbeats do not get through: the handlers are stopped while the lease still runs."""
     registry, began, go = steps
-    with working(registry, dsn, lease=4.0):
+    with working(registry, dsn, lease_seconds=4.0):
         job_id = enqueue(db, "wait")
         assert began.acquire(timeout=20)
         blocker = connect(autocommit=False)
@@ -274,7 +274,7 @@ def test_an_ending_that_waits_for_a_lock_holds_up_nobody_else(
 ) -> None:
     """A session that locks one running row delays that job's report, not the others' for good."""
     registry, began, go = steps
-    with working(registry, dsn, lease=60):
+    with working(registry, dsn, lease_seconds=60):
         stuck = enqueue(db, "wait")
         assert began.acquire(timeout=20)
         blocker = connect(autocommit=False)
@@ -292,7 +292,7 @@ def test_server_processes_that_hang_are_given_up(
     if cluster.server is None:
         pytest.skip("the server is not ours to stop parts of")
     gate = tmp_path / "gate"
-    with working(handlers.jobs, dsn, lease=4.0, poll_interval=1.0):
+    with working(handlers.jobs, dsn, lease_seconds=4.0, poll_seconds=1.0):
         job_id = enqueue(db, "task_gate", gate=str(gate))
         eventually((tmp_path / "gate.started").exists)
         pids = [
@@ -318,7 +318,7 @@ def test_server_processes_that_hang_are_given_up(
 def test_a_worker_stops_during_an_outage(
     dsn: str, db: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Within its shutdown_timeout and a few seconds, database or no database."""
+    """Within its shutdown_seconds and a few seconds, database or no database."""
     original = Link.call
     away = threading.Event()
 
@@ -330,7 +330,7 @@ def test_a_worker_stops_during_an_outage(
 
     monkeypatch.setattr(Link, "call", call)
     gate = tmp_path / "gate"
-    with working(handlers.jobs, dsn, shutdown_timeout=1.0) as threaded:
+    with working(handlers.jobs, dsn, shutdown_seconds=1.0) as threaded:
         job_id = enqueue(db, "task_gate", gate=str(gate))
         eventually((tmp_path / "gate.started").exists)
         away.set()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgqueue import ConfigurationError, Registry, SchemaMismatch
-from pgqueue.worker import Worker, WorkerSettings
+from pgqueue import Registry, SchemaMismatch
+from pgqueue.worker import Worker
 from tests.support.psql import REPOSITORY
 from tests.support.wait import eventually
 from tests.support.workers import APP, attempts, enqueue, reaches, status, work_off, worker_process
@@ -52,11 +52,11 @@ def test_the_jobs_of_a_killed_worker_run_elsewhere(
     """Kill -9 in the middle: another worker takes the job when the lease ends, as attempt 2."""
     path = tmp_path / "gate"
     started = tmp_path / "gate.started"
-    with worker_process(dsn, tmp_path, name="first", lease=2.0) as first:
+    with worker_process(dsn, tmp_path, name="first", lease_seconds=2.0) as first:
         job_id = enqueue(db, gate, gate=str(path))
         eventually(started.exists)
         started.unlink()
-        with worker_process(dsn, tmp_path, name="second", lease=2.0):
+        with worker_process(dsn, tmp_path, name="second", lease_seconds=2.0):
             first.process.kill()
             eventually(started.exists, what="the second worker runs it")
             name = worker_of(db)
@@ -70,7 +70,7 @@ def test_a_child_process_does_not_outlive_its_killed_worker(
     dsn: str, db: Database, tmp_path: Path
 ) -> None:
     """Kill -9 of the worker ends the process that runs its handler, too."""
-    with worker_process(dsn, tmp_path, lease=1.0) as worker:
+    with worker_process(dsn, tmp_path, lease_seconds=1.0) as worker:
         enqueue(db, "process_gate", gate=str(tmp_path / "gate"))
         eventually((tmp_path / "gate.started").exists)
         pid = int((tmp_path / "gate.started").read_text())
@@ -112,8 +112,8 @@ def test_a_signal_lets_running_handlers_finish(
 def test_handlers_that_outlast_the_shutdown_give_their_jobs_back(
     dsn: str, db: Database, tmp_path: Path, gate: str
 ) -> None:
-    """After shutdown_timeout they are stopped; the job goes back without using up its attempt."""
-    with worker_process(dsn, tmp_path, shutdown_timeout=0.2) as worker:
+    """After shutdown_seconds they are stopped; the job goes back without using up its attempt."""
+    with worker_process(dsn, tmp_path, shutdown_seconds=0.2) as worker:
         job_id = enqueue(db, gate, gate=str(tmp_path / "gate"))
         eventually((tmp_path / "gate.started").exists)
         worker.process.terminate()
@@ -126,7 +126,7 @@ def test_handlers_that_outlast_the_shutdown_give_their_jobs_back(
 
 def test_a_second_signal_does_not_wait_for_handlers(dsn: str, db: Database, tmp_path: Path) -> None:
     """The job goes back at once and the exit code says which signal."""
-    with worker_process(dsn, tmp_path, shutdown_timeout=60) as worker:
+    with worker_process(dsn, tmp_path, shutdown_seconds=60) as worker:
         job_id = enqueue(db, "thread_gate", gate=str(tmp_path / "gate"))
         eventually((tmp_path / "gate.started").exists)
         worker.process.terminate()
@@ -139,7 +139,7 @@ def test_a_second_signal_does_not_wait_for_handlers(dsn: str, db: Database, tmp_
 
 def test_draining_by_an_operator_stops_a_worker(dsn: str, db: Database, tmp_path: Path) -> None:
     """It hears of it at its next heartbeat and ends with exit code 0."""
-    with worker_process(dsn, tmp_path, lease=1.0) as worker:
+    with worker_process(dsn, tmp_path, lease_seconds=1.0) as worker:
         db.execute("select pgqueue.drain_worker(id) from pgqueue.workers")
         code = worker.ends()
 
@@ -173,7 +173,7 @@ def supervise(dsn: str, **more: Any) -> subprocess.Popen[str]:
         "from pgqueue.worker import WorkerSettings, run_supervised\n"
         "log.configure('INFO')\n"
         "a = json.loads(sys.argv[1])\n"
-        "settings = WorkerSettings(name='w', lease=a['lease'])\n"
+        "settings = WorkerSettings(name='w', lease_seconds=a['lease'])\n"
         "sys.exit(run_supervised(a['apps'], settings=settings, processes=a['processes']))\n"
     )
     return subprocess.Popen(
@@ -228,6 +228,19 @@ def test_sigterm_while_workers_start_ends_with_exit_code_0(dsn: str, db: Databas
     assert (supervisor.returncode, pids(db)) == (0, [])
 
 
+def test_a_worker_that_waits_for_its_database_stops_with_exit_code_0(
+    tmp_path: Path, unused_port: int
+) -> None:
+    """SIGTERM before the first connection: there is nothing to finish, and nothing failed."""
+    nowhere = f"host=127.0.0.1 port={unused_port} dbname=nowhere"
+    with worker_process(nowhere, tmp_path, until="database connection lost") as worker:
+        worker.process.terminate()
+        code = worker.ends()
+
+    assert code == 0
+    assert "worker stopped" in worker.said
+
+
 def test_workers_of_a_killed_supervisor_stop(dsn: str, db: Database) -> None:
     """Kill -9 of the supervisor leaves no worker behind."""
     supervisor = supervise(dsn)
@@ -254,32 +267,6 @@ def test_a_worker_refuses_a_database_without_the_schema(empty_dsn: str) -> None:
     """With an error that says what to do, before it claims anything."""
     with pytest.raises(SchemaMismatch, match="pgqueue migrate"):
         asyncio.run(Worker(registry, dsn=empty_dsn).run())
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"queues": ()},
-        {"queues": ("a", "a")},
-        {"concurrency": 0},
-        {"lease": 0.5},
-        {"poll_interval": 0},
-        {"name": ""},
-        {"pooler": "perhaps"},
-    ],
-    ids=str,
-)
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
-    """When the worker is set up, not when it runs."""
-    with pytest.raises(ConfigurationError):
-        WorkerSettings(**wrong)
-
-
-def test_settings_survive_the_way_to_a_child_process() -> None:
-    """to_json and from_json are inverse."""
-    settings = WorkerSettings(queues=("a", "b"), name="w", health_port=8080, drain=True)
-
-    assert settings == WorkerSettings.from_json(settings.to_json())
 
 
 def test_a_drained_worker_ends_when_the_queues_are_empty(dsn: str, db: Database) -> None:

@@ -282,7 +282,7 @@ def test_a_running_job_is_cancelled(dsn: str, written: Database, tmp_path: Path,
     """Its worker is notified and stops the handler at once, not at the next heartbeat."""
     job_id = enqueue(written, gate, gate=str(tmp_path / "gate"))
 
-    with working(handlers.jobs, dsn, lease=200):
+    with working(handlers.jobs, dsn, lease_seconds=200):
         eventually((tmp_path / "gate.started").exists)
         answer = one(written, "select pgqueue.cancel(%s, 'wrong file')", job_id)
         reaches(written, job_id, "cancelled", seconds=10)
