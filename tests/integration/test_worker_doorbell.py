@@ -221,3 +221,21 @@ def test_forged_notifications_do_no_harm(dsn: str, db: Database, registry: Regis
         for forged in ("", "ring", "ring x", "seat 1", "seat x y", "cancel", "cancel ²", "ring *"):
             db.execute("select pg_notify('pgqueue', %s)", (forged,))
         reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+
+
+def test_idle_workers_share_a_burst_of_instant_jobs(
+    dsn: str, db: Database, registry: Registry
+) -> None:
+    """A doorman whose claim comes back full wakes the next, though it is never out of slots."""
+    with ExitStack() as workers:
+        for name in ("first", "second", "third"):
+            options = {"poll_seconds": POLL_SECONDS, "concurrency": 5, "name": name}
+            workers.enter_context(working(registry, dsn, **options))
+        asleep(db, doors=1, seats=2)
+        db.execute(
+            "insert into pgqueue.jobs (job_type) select 'nothing' from generate_series(1, 3000)"
+        )
+        eventually(lambda: db.execute("select from pgqueue.finished").rowcount == 3000, seconds=60)
+
+    shares = db.execute("select count(*) from pgqueue.finished group by worker_id").fetchall()
+    assert len(shares) == 3

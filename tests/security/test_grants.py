@@ -73,7 +73,7 @@ _HIDDEN_FROM_PRODUCER = {
     "scheduled": _set("priority job_type flags expires_at"),
     "blocked": _set("run_at priority job_type flags expires_at"),
     "running": _set("token priority job_type flags deadline_at"),
-    "finished": _set("token"),
+    "finished": _set("token taken_back"),
     "attempts": _set(""),
     "job_results": _set(""),
     "workers": _set(
