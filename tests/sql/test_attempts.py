@@ -208,12 +208,12 @@ def test_an_error_code_of_the_handler_does_not_look_like_a_rescue(db: Db) -> Non
     """A repeated report of a job that failed with code worker_lost is a repeated report."""
     job = run_one(db)
     answers = [
-        value(db, """select pgqueue.fail(%s, %s, '{"code": "worker_lost"}', false)""", job.owned)
+        value(db, """select pgqueue.fail(%s, %s, '{"code": "worker_lost"}', false)""", *job.owned)
         for _ in range(2)
     ]
 
     assert answers == ["failed", "failed"]
-    assert value(db, "select pgqueue.settle(%s, %s)", job.owned) == "finished"
+    assert value(db, "select pgqueue.settle(%s, %s)", *job.owned) == "finished"
 
 
 def test_attempts_never_exceed_their_maximum(db: Db) -> None:
