@@ -73,6 +73,8 @@ def main() -> None:
 def _watch_parent(worker: Worker) -> None:
     while os.read(0, 4_096):
         pass
+    logger = logging.getLogger("pgqueue.worker")
+    log.event(logger, logging.INFO, "supervisor is gone", worker=worker.settings.name)
     worker.stop()
 
 

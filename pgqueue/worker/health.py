@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from typing import TYPE_CHECKING, Any
+
+from pgqueue.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +36,15 @@ class Health:
         Listen on *port*; without *host* on all addresses.
 
         Raises:
-            OSError: The port is taken.
+            ConfigurationError: The port is taken or forbidden, or there is no such address.
         """
-        self._server = await asyncio.start_server(self._serve, host=host, port=port, limit=8_192)
+        try:
+            self._server = await asyncio.start_server(
+                self._serve, host=host, port=port, limit=8_192
+            )
+        except OSError as exc:
+            where = f"health port {port}" if host is None else f"health port {port} of {host}"
+            raise ConfigurationError(f"{where}: {_reason(exc)}") from None
 
     def close(self) -> None:
         """Stop listening."""
@@ -69,3 +79,10 @@ class Health:
             return 404, b"{}"
         state = self._state()
         return (200 if state["ready"] else 503), json.dumps(state).encode()
+
+
+def _reason(exc: OSError) -> str:
+    # asyncio's own text repeats the address, as a tuple.
+    if exc.errno is None or isinstance(exc, socket.gaierror):
+        return exc.strerror or str(exc)
+    return os.strerror(exc.errno).lower()

@@ -36,34 +36,56 @@ LOCK_SECONDS = 2.0
 CONNECT_SECONDS = 15.0
 RETRY_BASE_SECONDS = 0.1
 RETRY_CAP_SECONDS = 5.0
+WAITING_SECONDS = 10.0
 
 _logger = logging.getLogger("pgqueue.worker")
 
 
 class Outages:
-    """Logs one line when the first connection of a worker is lost and one when all are back."""
+    """
+    Logs one line when the first connection of a worker is lost and one when all are back.
+
+    Before there was any connection it says that the worker waits, again every WAITING_SECONDS.
+
+    Args:
+        worker: Its name.
+
+    Attributes:
+        on_mismatch: Called when the schema turns out to be gone or of another version; links then
+            refuse calls as in an outage, so that their callers stay quiet. None: it is raised.
+    """
 
     def __init__(self, worker: str) -> None:
+        self.on_mismatch: Callable[[SchemaMismatch], None] | None = None
         self._worker = worker
+        self._reached = False
         self._down: set[str] = set()
         self._since = 0.0
+        self._said_at = -WAITING_SECONDS
 
     def begin(self, role: str, exc: BaseException) -> None:
         """Note that the connection *role* is lost."""
-        if not self._down:
-            self._since = time.monotonic()
+        now = time.monotonic()
+        first = not self._down
+        self._down.add(role)
+        if first:
+            self._since = now
+        if not self._reached and now - self._said_at < WAITING_SECONDS:
+            return
+        if first or not self._reached:
+            self._said_at = now
             log.event(
                 _logger,
                 logging.WARNING,
-                "database connection lost",
+                "database connection lost" if self._reached else "waiting for the database",
                 worker=self._worker,
                 connection=role,
                 error=_first_line(exc),
             )
-        self._down.add(role)
 
     def end(self, role: str) -> None:
         """Note that the connection *role* is there."""
+        reached, self._reached = self._reached, True
         if role not in self._down:
             return
         self._down.discard(role)
@@ -72,7 +94,7 @@ class Outages:
             log.event(
                 _logger,
                 logging.INFO,
-                "database connection back",
+                "database connection back" if reached else "database reached",
                 worker=self._worker,
                 outage_seconds=seconds,
             )
@@ -125,17 +147,15 @@ class Link:
             PgqueueError: What the database refused; other errors are psycopg's own.
         """
         async with self._lock:
-            conn = self.connection or await self._reopen()
-            conn.call_seconds = seconds
             try:
-                return await run_async(conn, call)
-            except asyncio.CancelledError:
-                self.drop()
-                raise
-            except (PgqueueError, psycopg.Error) as exc:
-                if self._survives(exc, conn):
+                conn = self.connection or await self._reopen()
+                return await self._call(conn, call, seconds)
+            except SchemaMismatch as exc:
+                if self._outages.on_mismatch is None:
                     raise
-                self.lost(exc)
+                self.drop()
+                self._retry_at = time.monotonic() + RETRY_CAP_SECONDS
+                self._outages.on_mismatch(exc)
                 raise DatabaseUnavailable(_first_line(exc)) from exc
 
     async def open(self) -> AsyncBoundedConnection:
@@ -155,6 +175,8 @@ class Link:
                 await conn.close()
                 raise
             self.connection = conn
+            self._backoff.reset()
+            self._outages.end(self.role)
         return self.connection
 
     def drop(self) -> None:
@@ -170,20 +192,30 @@ class Link:
         self._retry_at = time.monotonic() + self._backoff.next()
         self._outages.begin(self.role, exc)
 
+    async def _call(self, conn: AsyncBoundedConnection, call: Call[T], seconds: float) -> T:
+        conn.call_seconds = seconds
+        try:
+            return await run_async(conn, call)
+        except asyncio.CancelledError:
+            self.drop()
+            raise
+        except (PgqueueError, psycopg.Error) as exc:
+            if self._survives(exc, conn):
+                raise
+            self.lost(exc)
+            raise DatabaseUnavailable(_first_line(exc)) from exc
+
     async def _reopen(self) -> AsyncBoundedConnection:
         if self.retry_seconds:
             raise DatabaseUnavailable(f"the {self.role} connection is lost")
         try:
-            conn = await self.open()
+            return await self.open()
         except (SchemaMismatch, asyncio.CancelledError):
             raise
         except (PgqueueError, psycopg.Error, OSError) as exc:
             # A standby, a refused password: while servers are being replaced these pass as well.
             self.lost(exc)
             raise DatabaseUnavailable(str(exc)) from exc
-        self._backoff.reset()
-        self._outages.end(self.role)
-        return conn
 
     @staticmethod
     def _survives(exc: PgqueueError | psycopg.Error, conn: AsyncBoundedConnection) -> bool:

@@ -23,7 +23,7 @@ import psycopg
 from pgqueue import calls, log
 from pgqueue.errors import DatabaseUnavailable, PgqueueError, WorkerGone
 from pgqueue.worker.runs import Stop
-from pgqueue.worker.waiting import Signal, jittered
+from pgqueue.worker.waiting import Backoff, Signal, jittered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,8 @@ BEATS_PER_LEASE = 4
 # Handlers stop so long before the lease ends: clocks and scheduling are not exact.
 MARGIN_SHARE = 0.1
 RETRY_SECONDS = 0.25
+# After a refusal, such as a missing right: it is logged each time.
+REFUSED_BASE_SECONDS = 0.5
 
 _logger = logging.getLogger("pgqueue.worker")
 
@@ -82,6 +84,7 @@ class Membership:
         self._lease = settings.lease_seconds
         self._valid_until = 0.0
         self._expiry: asyncio.TimerHandle | None = None
+        self._refused = Backoff(REFUSED_BASE_SECONDS, self.beat_seconds)
         self._signal = Signal()
         self._lock = asyncio.Lock()
 
@@ -127,8 +130,7 @@ class Membership:
     async def beat_forever(self) -> None:
         """Heartbeat; ends when cancelled."""
         while True:
-            pause = self.beat_seconds if await self._beat() else RETRY_SECONDS
-            await self._signal.wait(jittered(pause, 0.1))
+            await self._signal.wait(jittered(await self._beat(), 0.1))
 
     def beat_soon(self, worker_id: int | None = None) -> None:
         """Heartbeat at once, if *worker_id* is ours: there is something to hear."""
@@ -154,7 +156,8 @@ class Membership:
             self._expiry.cancel()
         self._valid_until = 0.0
 
-    async def _beat(self) -> bool:
+    async def _beat(self) -> float:
+        """Heartbeat; how long to wait for the next one."""
         async with self._lock:
             sent_at = time.monotonic()
             try:
@@ -162,18 +165,19 @@ class Membership:
                     calls.heartbeat(self.worker_id), seconds=self.beat_seconds
                 )
             except WorkerGone:
-                return await self._start_over()
+                return self.beat_seconds if await self._start_over() else RETRY_SECONDS
             except (DatabaseUnavailable, psycopg.OperationalError):
-                return False
+                return RETRY_SECONDS
             except (PgqueueError, psycopg.Error) as exc:
                 reason = str(exc).partition("\n")[0]
                 log.event(
                     _logger, logging.ERROR, "heartbeat failed", worker=self.name, error=reason
                 )
-                return False
+                return self._refused.next()
+            self._refused.reset()
             self._renew(sent_at)
             self._hear(answer)
-            return True
+            return self.beat_seconds
 
     def _hear(self, answer: Heartbeat) -> None:
         server_now = answer.lease_until.timestamp() - self._lease

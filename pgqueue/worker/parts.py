@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pgqueue import log
 from pgqueue.connection import endpoint
 from pgqueue.dsn import Timeouts
 from pgqueue.worker.doorbell import Doorbell
@@ -23,7 +25,9 @@ from pgqueue.worker.runs import Stop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgqueue.connection import Endpoint
+    from psycopg.errors import Diagnostic
+
+    from pgqueue.connection import AsyncBoundedConnection, Endpoint
     from pgqueue.handling import Ending, Route
     from pgqueue.worker.runs import Run
     from pgqueue.worker.settings import WorkerSettings
@@ -36,6 +40,9 @@ LIMITS = Timeouts(statement=CALL_SECONDS + 1, lock=LOCK_SECONDS)
 UNLIMITED = Timeouts(statement=0, lock=0, idle_in_transaction=0)
 # Endings that are logged as INFO, if the database agrees.
 QUIET = frozenset({"succeeded", "snoozed", "released", "cancelled", "lost"})
+# Maintenance repeats a warning each second while its cause lasts.
+WARN_AGAIN_SECONDS = 60.0
+WARNINGS_MAX = 100
 
 _logger = logging.getLogger("pgqueue.worker")
 
@@ -64,11 +71,14 @@ class Parts:
         self._name = settings.name
         self._dsn = dsn
         self._pooled = pooled
-        outages = Outages(settings.name)
+        self.outages = outages = Outages(settings.name)
+        self._warned: dict[str, float] = {}
         lease_quarter = settings.lease_seconds / BEATS_PER_LEASE
         self.outbox = Outbox(settings.name)
         self.claims = Link(self._where("worker"), role="worker", outages=outages)
-        self.control = Link(self._where("control"), role="control", outages=outages)
+        self.control = Link(
+            self._where("control"), role="control", outages=outages, on_open=self._hear_warnings
+        )
         self.executor = Executor(
             routes,
             worker=settings.name,
@@ -126,6 +136,20 @@ class Parts:
             on_ring=self._wake,
             on_cancel=self.membership.beat_soon,
         )
+
+    async def _hear_warnings(self, conn: AsyncBoundedConnection) -> None:
+        """Log what the database warns of: a part of maintain() that failed does not raise."""
+        conn.add_notice_handler(self._warn)
+
+    def _warn(self, notice: Diagnostic) -> None:
+        message = notice.message_primary or ""
+        now = time.monotonic()
+        if notice.severity_nonlocalized != "WARNING" or now < self._warned.get(message, 0.0):
+            return
+        if len(self._warned) >= WARNINGS_MAX:
+            self._warned.clear()
+        self._warned[message] = now + WARN_AGAIN_SECONDS
+        log.event(_logger, logging.WARNING, "database warning", worker=self._name, message=message)
 
     def _on_end(self, run: Run, ending: Ending) -> None:
         job, result = run.job, None

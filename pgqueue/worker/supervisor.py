@@ -1,9 +1,9 @@
 """
 Several worker processes under one: starts them, forwards signals, starts again what crashed.
 
-Workers that cannot even start (a wrong DSN, another schema) are not started for ever: the
-supervisor ends with their exit code. One that crashes later is started again, after a growing
-pause.
+Workers that cannot even start are not started for ever: the supervisor ends with their exit code,
+at once where another try cannot help (a broken app, another schema, a standby). One that crashes
+later is started again, after a growing pause.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pgqueue import log
-from pgqueue.errors import ConfigurationError, DatabaseUnavailable
+from pgqueue.errors import ConfigurationError, DatabaseUnavailable, NotPrimary, SchemaMismatch
 from pgqueue.worker.settings import PORT_MAX
 from pgqueue.worker.waiting import Backoff
 
@@ -40,6 +40,12 @@ RESTART_CAP_SECONDS = 30.0
 # Above the worker's own shutdown_seconds: it releases and reports after that.
 KILL_SECONDS = 15.0
 TICK_SECONDS = 0.1
+# At its first start. A worker that misses its server waits longer than SETTLED_SECONDS before it
+# ends with NotPrimary's code, which is DatabaseUnavailable's too.
+PERMANENT = frozenset(
+    {ConfigurationError.exit_code, SchemaMismatch.exit_code, NotPrimary.exit_code}
+)
+STOPS = (signal.SIGTERM, signal.SIGINT)
 # A process in an uninterruptible wait does not end even then.
 REAP_SECONDS = 5.0
 
@@ -58,6 +64,7 @@ class _Slot:
     started_at: float = 0.0
     start_at: float = 0.0
     start_failures: int = 0
+    has_settled: bool = False
     over: bool = False
 
 
@@ -120,10 +127,7 @@ class _Supervisor:
 
     def run(self) -> int:
         """Supervise until every slot is over."""
-        previous = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        previous = {number: signal.signal(number, self._on_signal) for number in STOPS}
         try:
             while not all(slot.over for slot in self._slots):
                 for slot in self._slots:
@@ -168,11 +172,15 @@ class _Supervisor:
         self._say(logging.INFO, "worker process started", slot)
 
     def _ended(self, slot: _Slot, status: int) -> None:
+        # Told to stop before it could handle the signal: it had nothing to finish.
+        as_told = self._stopping and -status in STOPS
+        # A second signal, or what we give up for already.
+        known = self._stopping and status in {self._exit_code, *(128 + n for n in STOPS)}
         self._say(
-            logging.INFO if status == 0 else logging.ERROR,
+            logging.INFO if status == 0 or as_told or known else logging.ERROR,
             "worker process ended",
             slot,
-            status=status,
+            status=None if as_told else status,
         )
         settled = time.monotonic() - slot.started_at >= SETTLED_SECONDS
         assert slot.process is not None
@@ -182,18 +190,21 @@ class _Supervisor:
         if status == 0 or self._stopping:
             # Zero: drained, by an operator or because the queues are empty.
             slot.over = True
-            # Told to stop before it could handle the signal: it had nothing to finish.
-            as_told = self._stopping and status in {-signal.SIGTERM, -signal.SIGINT}
             if status and not as_told:
                 self._exit_code = self._exit_code or (status if status > 0 else 128 - status)
             return
+        # All workers share the schema: one that ran and finds another one speaks for the rest.
+        permanent = status == SchemaMismatch.exit_code or (
+            status in PERMANENT and not slot.has_settled and not settled
+        )
         if settled:
+            slot.has_settled = True
             slot.backoff.reset()
             slot.start_failures = 0
         elif status != DatabaseUnavailable.exit_code:
             slot.start_failures += 1
-        if slot.start_failures >= START_FAILURES_MAX:
-            self._say(logging.ERROR, "worker process does not start, giving up", slot)
+        if permanent or slot.start_failures >= START_FAILURES_MAX:
+            self._say(logging.ERROR, "worker process cannot run, giving up", slot, status=status)
             slot.over = True
             self._exit_code = status if status > 0 else 1
             self._stop_all(signal.SIGTERM)

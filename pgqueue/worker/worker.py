@@ -14,7 +14,7 @@ import psycopg
 
 from pgqueue import calls, log
 from pgqueue.dsn import wants_pooler
-from pgqueue.errors import ConfigurationError, DatabaseUnavailable, PgqueueError
+from pgqueue.errors import ConfigurationError, DatabaseUnavailable, PgqueueError, SchemaMismatch
 from pgqueue.worker.executor import routes_of
 from pgqueue.worker.parts import Parts
 from pgqueue.worker.runs import Stop
@@ -85,6 +85,7 @@ class Worker:
         self._exit_code = 0
         self._change: Signal | None = None
         self._parts: Parts | None = None
+        self._mismatch: SchemaMismatch | None = None
 
     def stop(self, *, now: bool = False) -> None:
         """
@@ -108,6 +109,7 @@ class Worker:
 
         Raises:
             PgqueueError: The worker cannot start: no such database, a standby, another schema.
+            SchemaMismatch: Or that schema was dropped or replaced while it ran.
         """
         self._loop = asyncio.get_running_loop()
         self._change = Signal()
@@ -131,9 +133,9 @@ class Worker:
             if parts.bell is not None and not await self._bell_works(parts):
                 await parts.close()
                 parts = self._make_parts(pooled=True)
-            await self._until_up(parts, lambda: self._register(parts))
             if self.settings.health_port is not None:
                 await parts.health.start(self.settings.health_port, host=self.settings.health_host)
+            await self._until_up(parts, lambda: self._register(parts))
         except BaseException:
             await parts.close()
             raise
@@ -187,6 +189,7 @@ class Worker:
 
     async def _work(self, parts: Parts) -> None:
         assert self._change is not None
+        parts.outages.on_mismatch = self._on_mismatch
         loop = asyncio.get_running_loop()
         tasks = [
             loop.create_task(parts.engine.run_forever(), name="pgqueue engine"),
@@ -205,16 +208,19 @@ class Worker:
             await self._end(tasks, parts)
         for task in broken:
             task.result()
+        if self._mismatch is not None:
+            raise self._mismatch
 
     async def _finish(self, parts: Parts) -> None:
         """Stop claiming, give the handlers their time, report everything."""
         engine, executor = parts.engine, parts.executor
         log.event(
             _logger,
-            logging.INFO,
+            logging.INFO if self._mismatch is None else logging.ERROR,
             "worker stopping",
             worker=self.settings.name,
             jobs=len(executor.runs),
+            error=self._mismatch,
         )
         engine.claiming = False
         engine.wake()
@@ -229,7 +235,7 @@ class Worker:
             executor.abandon()
         engine.wake()
         deadline = time.monotonic() + FAREWELL_SECONDS
-        while parts.outbox and time.monotonic() < deadline:
+        while parts.outbox and self._mismatch is None and time.monotonic() < deadline:
             await engine.progress.wait(min(deadline - time.monotonic(), 0.1))
 
     async def _end(self, tasks: list[asyncio.Task[None]], parts: Parts) -> None:
@@ -240,6 +246,11 @@ class Worker:
         with contextlib.suppress(PgqueueError, psycopg.Error, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await parts.membership.say_goodbye(FAREWELL_SECONDS)
+
+    def _on_mismatch(self, exc: SchemaMismatch) -> None:
+        # Nothing can be reported any more, so nothing is worth waiting for.
+        self._mismatch = self._mismatch or exc
+        self._stop(now=True)
 
     def _stop(self, now: bool) -> None:  # noqa: FBT001  # a callback of the loop
         self._stopping = True

@@ -12,9 +12,9 @@ import pytest
 
 from pgqueue import JobContext, Registry
 from pgqueue.connection import endpoint
-from pgqueue.worker import child, executor, frames, messages
+from pgqueue.worker import child, executor, frames, link, messages
 from pgqueue.worker.doorbell import Doorbell
-from pgqueue.worker.link import Outages
+from pgqueue.worker.link import Link, Outages
 from pgqueue.worker.processes import Processes
 from tests.support.wait import eventually
 from tests.support.workers import enqueue, reaches, working
@@ -129,3 +129,65 @@ def test_a_handler_that_lost_its_job_and_does_not_stop_is_given_up(
         reaches(db, job_id, "succeeded")
 
     assert "another attempt owns the job" in caplog.text
+
+
+def test_a_part_of_maintenance_that_fails_is_logged_once(
+    dsn: str, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """maintain() goes on and warns, each second; the worker says so, and not each second."""
+    db.execute("create sequence public.rounds")
+    db.execute("grant usage on sequence public.rounds to public")
+    db.execute(
+        "create or replace function pgqueue.rescue(p_limit integer default 1000)"
+        " returns bigint language plpgsql as $$ begin"
+        " perform nextval('public.rounds'); raise 'out of order'; end $$"
+    )
+    with working(Registry(), dsn):
+        eventually(
+            lambda: db.execute("select last_value >= 3 from public.rounds").fetchall() == [(True,)]
+        )
+
+    assert "pgqueue.rescue() failed: out of order" in caplog.text
+    assert caplog.text.count("database warning") == 1
+
+
+def test_outages_before_the_first_connection_are_called_waiting(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said again after WAITING_SECONDS only; afterwards each outage is said once."""
+    caplog.set_level("INFO")
+    outages = Outages("test")
+    for _ in range(3):
+        outages.begin("control", OSError("refused"))
+    monkeypatch.setattr(link, "WAITING_SECONDS", 0.0)
+    outages.begin("control", OSError("refused"))
+    outages.end("control")
+    for _ in range(3):
+        outages.begin("control", OSError("refused"))
+    outages.end("control")
+
+    names = [getattr(record, "pgqueue_event", "") for record in caplog.records]
+    assert names == [
+        "waiting for the database",
+        "waiting for the database",
+        "database reached",
+        "database connection lost",
+        "database connection back",
+    ]
+
+
+def test_a_connection_found_after_waiting_ends_the_outage(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise the next outage would not be noticed as one."""
+
+    async def wait_and_open() -> None:
+        control = Link(endpoint(dsn), role="control", outages=Outages("test"))
+        control.lost(OSError("refused"))
+        await control.open()
+        control.drop()
+        control.lost(OSError("refused"))
+
+    asyncio.run(wait_and_open())
+
+    assert caplog.text.count("database connection lost") == 1

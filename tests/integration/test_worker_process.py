@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgqueue import Registry, SchemaMismatch
+from pgqueue import ConfigurationError, Registry, SchemaMismatch
 from pgqueue.worker import Worker
 from tests.support.psql import REPOSITORY
 from tests.support.wait import eventually
@@ -162,6 +163,7 @@ def test_a_worker_stops_when_its_supervisor_is_gone(dsn: str, db: Database, tmp_
         code = worker.ends()
 
     assert (code, worker_state(db)) == (0, "stopped")
+    assert worker.said.count("supervisor is gone") == 1
 
 
 def supervise(dsn: str, **more: Any) -> subprocess.Popen[str]:
@@ -233,7 +235,7 @@ def test_a_worker_that_waits_for_its_database_stops_with_exit_code_0(
 ) -> None:
     """SIGTERM before the first connection: there is nothing to finish, and nothing failed."""
     nowhere = f"host=127.0.0.1 port={unused_port} dbname=nowhere"
-    with worker_process(nowhere, tmp_path, until="database connection lost") as worker:
+    with worker_process(nowhere, tmp_path, until="waiting for the database") as worker:
         worker.process.terminate()
         code = worker.ends()
 
@@ -255,12 +257,52 @@ def test_workers_of_a_killed_supervisor_stop(dsn: str, db: Database) -> None:
 
 
 def test_a_supervisor_gives_up_workers_that_cannot_start(empty_dsn: str) -> None:
-    """Without the schema each exits with 6; after three tries so does the supervisor."""
+    """Without the schema each exits with 6, and so does the supervisor, at once."""
     supervisor = supervise(empty_dsn)
     _, said = supervisor.communicate(timeout=60)
 
     assert SchemaMismatch.exit_code == supervisor.returncode
     assert "pgqueue migrate" in said
+    assert said.count("worker process started") == 2
+
+
+def test_a_supervisor_tries_a_broken_app_once(dsn: str) -> None:
+    """Another try cannot help: exit code 2, and what it stops itself is not reported as killed."""
+    supervisor = supervise(dsn, apps=["tests.no_such_app"])
+    _, said = supervisor.communicate(timeout=60)
+
+    assert ConfigurationError.exit_code == supervisor.returncode
+    assert said.count("worker process started") == 2
+    assert said.count("giving up") == 1
+    assert "killed_by" not in said
+
+
+def test_a_taken_health_port_is_refused_before_the_worker_registers(dsn: str, db: Database) -> None:
+    """In one line, without a traceback of asyncio's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        worker = Worker(registry, dsn=dsn, health_port=port, health_host="127.0.0.1")
+        with pytest.raises(ConfigurationError) as refused:
+            asyncio.run(worker.run())
+
+    registered = db.execute("select count(*) from pgqueue.workers").fetchall()
+    assert str(refused.value) == f"health port {port} of 127.0.0.1: address already in use"
+    assert registered == [(0,)]
+
+
+@pytest.mark.breaks_invariants
+def test_a_worker_whose_schema_is_gone_stops(dsn: str, db: Database, tmp_path: Path) -> None:
+    """With SchemaMismatch's exit code, and one line about it beside the last."""
+    with worker_process(dsn, tmp_path, lease_seconds=2.0) as worker:
+        # To the worker as if it were dropped, but no deadlock with what it does just then.
+        db.execute("alter schema pgqueue rename to gone")
+        code = worker.ends()
+
+    errors = [line for line in worker.said.splitlines() if " ERROR " in line]
+    assert SchemaMismatch.exit_code == code
+    assert ["worker stopping" in line for line in errors] == [True, False]
+    assert "worker cannot run" in errors[-1]
+    assert "connection lost" not in worker.said
 
 
 def test_a_worker_refuses_a_database_without_the_schema(empty_dsn: str) -> None:
