@@ -68,8 +68,10 @@ def run_cases(
     """
     samples: list[Sample] = []
     missing: dict[Case, Missing] = {}
-    with _sigterm_interrupts():
+    with _signals_interrupt() as interrupted:
         for step in steps_of(cases, settings):
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             on_step(step)
             if step.case in missing:
                 continue
@@ -88,13 +90,26 @@ def run_cases(
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM clean up as Ctrl-C does: databases, processes."""
+def _signals_interrupt() -> Iterator[threading.Event]:
+    """
+    Let SIGTERM clean up as Ctrl-C does: databases, processes.
+
+    The event is set as well: an exception that Python raises inside a finaliser is printed and lost.
+    """
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield interrupted
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield
+        yield interrupted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
