@@ -94,7 +94,7 @@ def _signals_interrupt() -> Iterator[threading.Event]:
     """
     Let SIGTERM clean up as Ctrl-C does: databases, processes.
 
-    The event is set as well: an exception that Python raises inside a finaliser is printed and lost.
+    The event is set as well: an exception raised inside a finaliser is printed and lost.
     """
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
