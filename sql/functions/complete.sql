@@ -170,8 +170,9 @@ revoke all on function pgqueue.complete(uuid, bigint, jsonb, text, jsonb, jsonb,
 
 -- Report a batch of outcomes (see the top of this file). A plain completion is not answered. A row with refused set
 -- ('lease_lost') changed nothing: one zombie does not undo its batch-mates. Every other outcome is answered with the
--- status that it led to: succeeded, partial, retrying, failed, cancelled, snoozed or released. An outcome that PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job
--- alone, with code result_refused and no retry. Repeating a batch is harmless.
+-- status that it led to: succeeded, partial, retrying, failed, cancelled, snoozed or released. An outcome that
+-- PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job alone, with code result_refused and no retry.
+-- Repeating a batch is harmless.
 -- Proved by tests/sql/test_report.py.
 create or replace function pgqueue.report(p_job_ids uuid[], p_tokens bigint[], p_outcomes text[] default null)
 returns table (job_id uuid, token bigint, refused text, status text)
@@ -333,8 +334,8 @@ exception
     when sqlstate 'PQ001' then
         return null;
     when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
-        -- Something in the outcome is refused, a follow-up of an unknown type or by an application's own trigger: the job fails with that as its
-        -- error, and its batch-mates never hear of it.
+        -- Something in the outcome is refused, a follow-up of an unknown type or by an application's own trigger: the job
+        -- fails with that as its error, and its batch-mates never hear of it.
         begin
             return pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), false);
         exception when sqlstate 'PQ001' then
