@@ -124,6 +124,19 @@ end
 $$;
 revoke all on function pgqueue.store_created(uuid, jsonb) from public;
 
+-- How this token completed the job: succeeded or partial; NULL = it did not. Only a completion counts as the token's own:
+-- the rescue of a job past its deadline fails it under the same token. The twin for the other endings is ended_status().
+create or replace function pgqueue.completed_status(p_job_id uuid, p_token bigint)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.status from pgqueue.finished f
+    where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial');
+$$;
+revoke all on function pgqueue.completed_status(uuid, bigint) from public;
+
 -- Complete one job, in the caller's transaction: with a handler's own writes it commits together or not at all.
 -- Returns the status (succeeded, partial). Repeating it with the same token is harmless. Raises PQ001 (lease lost), which
 -- aborts the transaction: that is the exactly-once path.
@@ -157,9 +170,7 @@ begin
         end if;
     end if;
     perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[v_outcome]);
-    -- Only a completion by this token counts as ours: the rescue of a job past its deadline fails it under the same token.
-    select f.status into v_status from pgqueue.finished f
-    where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial');
+    v_status := pgqueue.completed_status(p_job_id, p_token);
     if v_status is null then
         perform pgqueue.raise_lease_lost(p_job_id, p_token);
     end if;
@@ -223,9 +234,7 @@ begin
             return query
                 select u.job_id, u.token, 'lease_lost', null
                 from unnest(v_plain_ids, v_plain_tokens) as u (job_id, token)
-                where not exists (
-                    select from pgqueue.finished f
-                    where f.job_id = u.job_id and f.token = u.token and f.status in ('succeeded', 'partial'));
+                where pgqueue.completed_status(u.job_id, u.token) is null;
         end if;
     end if;
     if v_odd is not null then
@@ -311,8 +320,7 @@ begin
     case coalesce(p_outcome ->> 'do', 'complete')
         when 'complete' then
             perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[p_outcome]);
-            return (select f.status from pgqueue.finished f
-                where f.job_id = p_job_id and f.token = p_token and f.status in ('succeeded', 'partial'));
+            return pgqueue.completed_status(p_job_id, p_token);
         when 'fail' then
             return pgqueue.fail(p_job_id, p_token, nullif(p_outcome -> 'error', 'null'),
                 coalesce((p_outcome ->> 'retryable')::boolean, true),
@@ -404,7 +412,7 @@ as $$
 begin
     return case
         when exists (select from pgqueue.finished f where f.job_id = p_job_id and f.token = p_token
-            and (f.status in ('succeeded', 'partial') or pgqueue.ended_status(p_job_id, p_token) is not null)) then 'finished'
+            and (pgqueue.completed_status(p_job_id, p_token) is not null or pgqueue.ended_status(p_job_id, p_token) is not null)) then 'finished'
         when exists (select from pgqueue.running r where r.job_id = p_job_id and r.token = p_token) then 'running'
         when exists (select from pgqueue.attempts a where a.job_id = p_job_id and a.token = p_token
             and a.outcome not in ('lost', 'timed_out')) then 'ended'

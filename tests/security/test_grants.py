@@ -46,9 +46,10 @@ _CALLS = {
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
     """after_finish attempts_allowed backoff cancel_waiting catalogue check_enqueue check_isolation
-    check_job check_worker complete_owned confine count_outcome disable_tenants effective_queue
-    enable_tenants end_attempt ended_status error_object finish_running finish_waiting
-    guard_deleted guard_truncate guard_unique_key guard_worker_deleted insert_follow_up
+    check_job check_worker complete_owned completed_status confine count_outcome
+    disable_tenants effective_queue enable_tenants end_attempt ended_status error_object
+    finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
+    guard_worker_deleted insert_follow_up
     insert_many insert_one jobs_of lock_keyed_jobs merge_payloads outcome_problem parse_outcomes
     place raise_lease_lost refuse_job_type refused_outcome report_other request_cancel ring
     route_inserted route_updated seconds serve_duplicate store_created take_back try_release
