@@ -99,3 +99,38 @@ comment on column pgqueue.job_results.created_at is 'When it was written.';
 
 comment on sequence pgqueue.position_seq is 'Positions of ready jobs: they only grow.';
 comment on sequence pgqueue.token_seq is 'Fencing tokens: one per claim.';
+
+comment on table pgqueue.schedules is 'What is enqueued at which times. Change it with pgqueue.set_schedule().';
+comment on column pgqueue.schedules.name is 'The schedule.';
+comment on column pgqueue.schedules.cron is 'When it ticks: five fields, or six with seconds first.';
+comment on column pgqueue.schedules.time_zone is 'In whose local time.';
+comment on column pgqueue.schedules.job_type is 'What it enqueues.';
+comment on column pgqueue.schedules.payload is 'With which payload.';
+comment on column pgqueue.schedules.queue is 'Into which queue; NULL = the type''s.';
+comment on column pgqueue.schedules.priority is '0 high, 1 normal, 2 low, 3 bulk.';
+comment on column pgqueue.schedules.max_attempts is 'Attempts allowed; NULL = the type''s.';
+comment on column pgqueue.schedules.timeout is 'Time limit of an attempt; NULL = the type''s.';
+comment on column pgqueue.schedules.headers is 'Its jobs'' headers; the schedule and the tick are added.';
+comment on column pgqueue.schedules.tenant_id is 'Whose jobs they are.';
+comment on column pgqueue.schedules.overlap is 'While the run before has not finished: allow, skip or queue.';
+comment on column pgqueue.schedules.catch_up is 'Of ticks that were missed: skip, one or all.';
+comment on column pgqueue.schedules.catch_up_max is 'With all: at most so many, the latest.';
+comment on column pgqueue.schedules.grace is 'A tick that is later than this was missed.';
+comment on column pgqueue.schedules.jitter is 'Jobs start at random within this time after the tick.';
+comment on column pgqueue.schedules.enabled is 'False: it does not tick.';
+comment on column pgqueue.schedules.paused_at is 'Not null: it does not tick.';
+comment on column pgqueue.schedules.paused_reason is 'Why, as given to pgqueue.pause_schedule().';
+comment on column pgqueue.schedules.operator_managed is 'True: what workers declare about it is ignored.';
+comment on column pgqueue.schedules.description is 'What it is for.';
+comment on column pgqueue.schedules.next_tick_at is 'The first tick that has not been handled; NULL = never again.';
+comment on column pgqueue.schedules.created_at is 'When it was created.';
+comment on column pgqueue.schedules.updated_at is 'When it was changed last.';
+
+comment on table pgqueue.schedule_runs is 'What became of the ticks; kept as long as finished jobs. Look at pgqueue.schedule_history.';
+comment on column pgqueue.schedule_runs.schedule is 'The schedule.';
+comment on column pgqueue.schedule_runs.tick_at is 'The tick; of a run by hand the time of the call.';
+comment on column pgqueue.schedule_runs.outcome is 'enqueued, by_hand, skipped, missed or refused.';
+comment on column pgqueue.schedule_runs.job_id is 'The job that it made.';
+comment on column pgqueue.schedule_runs.missed_until is 'With missed: stands for all ticks before this.';
+comment on column pgqueue.schedule_runs.error is 'With refused: why.';
+comment on column pgqueue.schedule_runs.created_at is 'When the tick was handled.';

@@ -18,11 +18,15 @@ select to_regclass('pgqueue.migrations') is null as pgqueue_todo \gset
 \if :pgqueue_todo
 \ir migrations/0001_core.sql
 \endif
+select not exists (select from pgqueue.migrations m where m.version = 2) as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0002_schedules.sql
+\endif
 
 -- Functions of this release over tables of a later one would break it. The number is the last migration's.
 do $$
 begin
-    if (select max(m.version) from pgqueue.migrations m) > 1 then
+    if (select max(m.version) from pgqueue.migrations m) > 2 then
         raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
             using hint = 'Install with the files of that release, or of a later one.';
     end if;
@@ -44,10 +48,13 @@ $$;
 \ir functions/retry.sql
 \ir functions/queues.sql
 \ir functions/stats.sql
+\ir functions/cron.sql
+\ir functions/schedules.sql
 \ir functions/maintain.sql
 \ir functions/verify.sql
 \ir functions/catalogue.sql
 \ir views/job_status.sql
+\ir views/schedules.sql
 \ir views/statistics.sql
 \ir views/jobs.sql
 \ir views/workers.sql

@@ -64,6 +64,11 @@ begin
         from (
             select 'jobs', '(select pgqueue.current_tenant()) is null or tenant_id = (select pgqueue.current_tenant())'
             union all
+            select 'schedules', '(select pgqueue.current_tenant()) is null or tenant_id = (select pgqueue.current_tenant())'
+            union all
+            select 'schedule_runs', '(select pgqueue.current_tenant()) is null'
+                ' or (select true from pgqueue.schedules s where s.name = schedule_runs.schedule)'
+            union all
             -- The subquery reads jobs as the caller: its own policy applies there. Not EXISTS, which the planner may turn into
             -- a hash of all jobs of the tenant.
             select t.table_name, format('(select pgqueue.current_tenant()) is null'

@@ -281,7 +281,7 @@ end
 $$;
 revoke all on function pgqueue.forget_workers() from public;
 
--- All of the above, each bounded by p_limit. next_due_at: when to come back for promotion. Workers call it about once a second.
+-- All of the above and due schedules, each bounded by p_limit. next_due_at: when to come back for promotion or a tick. Workers call it about once a second.
 -- A part that fails (an application's own trigger or foreign key, a deadlock) warns and leaves the others to do their work.
 -- Proved by tests/sql/test_attack_maintain.py.
 create or replace function pgqueue.maintain(p_limit integer default 1000, p_floor timestamptz default null)
@@ -292,7 +292,8 @@ returns table (
     rescued bigint,
     expired bigint,
     removed bigint,
-    merged bigint
+    merged bigint,
+    enqueued bigint
 )
 language plpgsql
 security definer
@@ -301,12 +302,15 @@ as $$
 #variable_conflict use_column
 declare
     v_part text;
+    v_next_tick_at timestamptz;
 begin
     perform pgqueue.check_isolation();
-    promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0;
-    foreach v_part in array array['promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers'] loop
+    promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
+    foreach v_part in array array['run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs'] loop
         begin
             case v_part
+                when 'run_schedules' then
+                    select r.enqueued, r.next_tick_at into enqueued, v_next_tick_at from pgqueue.run_schedules(p_limit) r;
                 when 'promote' then
                     select p.moved, p.next_floor, p.next_due_at into promoted, next_floor, next_due_at
                     from pgqueue.promote(p_limit, p_floor) p;
@@ -315,11 +319,13 @@ begin
                 when 'retain' then removed := pgqueue.retain(p_limit);
                 when 'merge_stats' then merged := pgqueue.merge_stats();
                 when 'forget_workers' then perform pgqueue.forget_workers();
+                when 'forget_schedule_runs' then perform pgqueue.forget_schedule_runs(p_limit);
             end case;
         exception when others then
             raise warning 'pgqueue.%() failed: % (SQLSTATE %)', v_part, sqlerrm, sqlstate;
         end;
     end loop;
+    next_due_at := least(next_due_at, v_next_tick_at);
     return next;
 end
 $$;

@@ -31,22 +31,31 @@ _CALLS = {
     (_P, _W): _set("enqueue enqueue_many"),
     (_P, _O): _set("cancel"),
     (_P, _V, _O): _set("why_waiting"),
-    (_V, _O): _set("verify drift stats_bounds stats_quantile ready_depth ready_types"),
+    (_V, _O): _set(
+        """next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth
+        ready_types"""
+    ),
     (_W,): _set(
-        """register_worker register_job_types heartbeat stop_worker release_strays live_workers
+        """register_worker register_job_types register_schedules heartbeat stop_worker release_strays live_workers
         rest leave claim claim_job exchange report complete fail snooze release cancel_running
         progress extend settle"""
     ),
-    (_W, _O): _set("maintain promote rescue expire retain merge_stats forget_workers"),
+    (_W, _O): _set(
+        """maintain promote rescue expire retain merge_stats forget_workers run_schedules
+        forget_schedule_runs"""
+    ),
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
-        pause_job_type resume_job_type drain_worker set_job_type set_settings"""
+        pause_job_type resume_job_type drain_worker set_job_type set_settings set_schedule
+        pause_schedule resume_schedule remove_schedule run_schedule_now"""
     ),
 }
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
     """after_finish attempts_allowed backoff cancel_waiting catalogue check_enqueue check_isolation
-    check_job check_worker complete_owned completed_status confine count_outcome
+    check_job check_time_zone check_worker clock_change complete_owned completed_status confine count_outcome
+    cron_dom cron_dow cron_field cron_fields cron_parse cron_time cron_wall enqueue_tick latest_ticks
+    run_schedule run_tick utc_offset
     disable_tenants effective_queue enable_tenants end_attempt ended_status error_object
     finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
     guard_worker_deleted insert_follow_up
@@ -57,11 +66,11 @@ _INTERNAL = _set(
 )
 _VIEWS = _set(
     """failed_jobs health job_status job_timeline job_type_stats queue_stats ready_lanes
-    running_jobs stats_recent unhandled worker_status"""
+    running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
 )
 _TABLES = _set(
     """attempts blocked finished installed_objects job_results job_types jobs migrations queues
-    ready running scheduled settings stats stats_log tenants workers"""
+    ready running schedule_runs scheduled schedules settings stats stats_log tenants workers"""
 )
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
