@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze
     from pgqueue.registry import Registry, job, load_app
     from pgqueue.result import JobError, JobResult, Metrics
+    from pgqueue.schedule import Schedule
     from pgqueue.worker import Worker, WorkerSettings, run_supervised
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "Registry",
     "ResultNotSerializable",
     "Retry",
+    "Schedule",
     "SchemaMismatch",
     "Snooze",
     "UndecodablePayload",
@@ -121,6 +123,7 @@ _HOMES = {
     "Registry": "pgqueue.registry",
     "ResultNotSerializable": "pgqueue.errors",
     "Retry": "pgqueue.outcomes",
+    "Schedule": "pgqueue.schedule",
     "SchemaMismatch": "pgqueue.errors",
     "Snooze": "pgqueue.outcomes",
     "UndecodablePayload": "pgqueue.errors",

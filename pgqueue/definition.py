@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 from pgqueue.binding import compile_binder
 from pgqueue.errors import ConfigurationError, InvalidArgument
 from pgqueue.follow_up import seconds_of
+from pgqueue.schedule import declared, registrations
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pgqueue.binding import Binder
+    from pgqueue.schedule import Schedule
 
 __all__ = ["Backoff", "Handler", "Isolation", "JobDefinition", "define"]
 
@@ -81,6 +83,7 @@ class JobDefinition:
         transactional: The handler gets a transaction that commits together with the completion.
         isolation: Where it runs: None is the event loop for async handlers, else a thread.
         location: `file:line`, for messages.
+        schedules: When its jobs are enqueued without anybody asking.
     """
 
     job_type: str
@@ -94,6 +97,7 @@ class JobDefinition:
     backoff: Backoff | None = None
     retention_seconds: float | None = None
     description: str | None = None
+    schedules: tuple[Schedule, ...] = ()
     _compiled: list[Binder] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -141,6 +145,15 @@ class JobDefinition:
         }
         return {key: value for key, value in values.items() if value is not None}
 
+    def schedule_registrations(self) -> list[dict[str, Any]]:
+        """
+        What pgqueue.register_schedules() takes: what is declared, and what the environment says.
+
+        Raises:
+            ConfigurationError: The environment says nonsense.
+        """
+        return registrations(self.job_type, self.schedules, description=self.description)
+
 
 class Handler(Protocol[P, R_co]):
     """A decorated function: it is called as before, and carries its definition."""
@@ -164,6 +177,7 @@ def define(
     backoff: Backoff | None,
     retention: float | dt.timedelta | None,
     description: str | None,
+    schedule: str | Schedule | Iterable[Schedule] | None,
 ) -> JobDefinition:
     """
     Check the options of `@job` and build the definition.
@@ -191,6 +205,7 @@ def define(
             backoff=_backoff(backoff),
             retention_seconds=_retention(retention),
             description=description or _first_line(function),
+            schedules=declared(schedule),
         )
     except InvalidArgument as exc:
         message = f"@job of {function.__qualname__} at {location}: {exc.message}"

@@ -23,10 +23,11 @@ from pgqueue.errors import ConfigurationError, PgqueueError, UnknownJobType
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
     from pgqueue.definition import Isolation
+    from pgqueue.schedule import Schedule
 
 __all__ = ["Backoff", "Handler", "JobDefinition", "Registry", "default_registry", "job", "load_app"]
 
@@ -116,6 +117,24 @@ class Registry:
         """What pgqueue.register_job_types() takes."""
         return [definition.registration() for definition in self]
 
+    def schedule_registrations(self) -> list[dict[str, Any]]:
+        """
+        What pgqueue.register_schedules() takes.
+
+        Raises:
+            ConfigurationError: Two handlers declare a schedule of the same name.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for definition in self:
+            for one in definition.schedule_registrations():
+                if one["name"] in found:
+                    raise ConfigurationError(
+                        f"schedule {one['name']!r} is declared twice, again at"
+                        f" {definition.location}"
+                    )
+                found[one["name"]] = one
+        return list(found.values())
+
     @overload
     def job(self, name: Callable[P, R], /) -> Handler[P, R]: ...
 
@@ -133,6 +152,7 @@ class Registry:
         backoff: Backoff | None = None,
         retention: float | dt.timedelta | None = None,
         description: str | None = None,
+        schedule: str | Schedule | Iterable[Schedule] | None = None,
     ) -> Callable[[Callable[P, R]], Handler[P, R]]: ...
 
     def job(
@@ -148,6 +168,7 @@ class Registry:
         backoff: Backoff | None = None,
         retention: float | dt.timedelta | None = None,
         description: str | None = None,
+        schedule: str | Schedule | Iterable[Schedule] | None = None,
     ) -> Any:
         """
         Declare a handler. The function stays as it is and gets an attribute `job`.
@@ -163,6 +184,8 @@ class Registry:
             backoff: How long to wait between attempts.
             retention: How long finished jobs are kept; seconds or a timedelta.
             description: For `pgqueue types`; by default the docstring's first line.
+            schedule: When its jobs are enqueued without anybody asking: a cron expression in UTC, a
+                Schedule, or several with names.
 
         Raises:
             ConfigurationError: An option, a parameter or a second declaration; says where.
@@ -180,6 +203,7 @@ class Registry:
                 backoff=backoff,
                 retention=retention,
                 description=description,
+                schedule=schedule,
             )
             _compile_early(definition, depth=3 if callable(name) else 2)
             self.add(definition)

@@ -135,6 +135,7 @@ class Maintained:
     expired: int
     removed: int
     merged: int
+    enqueued: int
 
 
 def register_worker(

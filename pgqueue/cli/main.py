@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Operate": {
         "queues": ("queues", "queues"),
         "types": ("types", "types"),
+        "schedules": ("schedules", "schedules"),
         "failed": ("failed", "failed"),
         "health": ("operate", "health"),
         "maintain": ("operate", "maintain"),

@@ -143,6 +143,8 @@ class Worker:
 
     async def _register(self, parts: Parts) -> None:
         await parts.control.call(calls.register_job_types(self._registry.registrations()))
+        if schedules := self._registry.schedule_registrations():
+            await parts.control.call(calls.register_schedules(schedules))
         await parts.membership.register()
 
     def _make_parts(self, *, pooled: bool) -> Parts:

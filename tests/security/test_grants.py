@@ -36,9 +36,9 @@ _CALLS = {
         ready_types"""
     ),
     (_W,): _set(
-        """register_worker register_job_types register_schedules heartbeat stop_worker release_strays live_workers
-        rest leave claim claim_job exchange report complete fail snooze release cancel_running
-        progress extend settle"""
+        """register_worker register_job_types register_schedules heartbeat stop_worker
+        release_strays live_workers rest leave claim claim_job exchange report complete fail
+        snooze release cancel_running progress extend settle"""
     ),
     (_W, _O): _set(
         """maintain promote rescue expire retain merge_stats forget_workers run_schedules
@@ -53,9 +53,9 @@ _CALLS = {
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
     """after_finish attempts_allowed backoff cancel_waiting catalogue check_enqueue check_isolation
-    check_job check_time_zone check_worker clock_change complete_owned completed_status confine count_outcome
-    cron_dom cron_dow cron_field cron_fields cron_parse cron_time cron_wall enqueue_tick latest_ticks
-    run_schedule run_tick utc_offset
+    check_job check_time_zone check_worker clock_change complete_owned completed_status confine
+    count_outcome cron_dom cron_dow cron_field cron_fields cron_parse cron_time cron_wall
+    enqueue_tick latest_ticks run_schedule run_tick utc_offset
     disable_tenants effective_queue enable_tenants end_attempt ended_status error_object
     finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
     guard_worker_deleted insert_follow_up

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.sqljobs import Db
 
-_ZONES = """
+_NAMES = """
     UTC Africa/Cairo Africa/Casablanca Africa/Johannesburg Africa/Lagos Africa/Windhoek
     America/Anchorage America/Asuncion America/Bogota America/Caracas America/Chicago
     America/Denver America/Halifax America/Havana America/Los_Angeles America/Mexico_City
@@ -25,7 +25,8 @@ _ZONES = """
     Asia/Kolkata Asia/Pyongyang Asia/Shanghai Asia/Tehran Asia/Tokyo Australia/Adelaide
     Australia/Lord_Howe Australia/Sydney Europe/Berlin Europe/Dublin Europe/Istanbul
     Europe/London Europe/Moscow Pacific/Apia Pacific/Auckland Pacific/Chatham Pacific/Fiji
-""".split()
+"""
+_ZONES = _NAMES.split()
 _FROM = dt.datetime(2015, 1, 1, tzinfo=dt.UTC)
 _UNTIL = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 _HOUR = dt.timedelta(hours=1)
@@ -46,13 +47,13 @@ _DAILY = ("30 2 * * *", "*/7 1-3 * * *", "0 0,23 1-15 * sun", "0 59 0,1,2 * * *"
 
 
 def _ticks(db: Db, cron: str, zone: str, after: dt.datetime, count: int) -> list[dt.datetime]:
-    rows = db.execute("select * from pgqueue.next_ticks(%s, %s, %s, %s)", (cron, zone, after, count))
+    rows = db.execute(
+        "select * from pgqueue.next_ticks(%s, %s, %s, %s)", (cron, zone, after, count)
+    )
     return [tick.astimezone(dt.UTC) for (tick,) in rows]
 
 
-def _croniter(
-    cron: str, zone: str, after: dt.datetime, until: dt.datetime
-) -> list[dt.datetime]:
+def _croniter(cron: str, zone: str, after: dt.datetime, until: dt.datetime) -> list[dt.datetime]:
     """The ticks of croniter, those in the second pass of a repeated hour left out."""
     tz = ZoneInfo(zone)
     found = croniter(cron, after.astimezone(tz), second_at_beginning=True)
@@ -96,7 +97,10 @@ def test_ticks_are_those_of_croniter(db: Db, zone: str) -> None:
 def test_each_tick_follows_from_any_moment_before_it(db: Db) -> None:
     """Asked from any minute of a day on which the clock changes, the answer is the same list."""
     for cron in ("30 2 * * *", "*/20 * * * *", "15 1-3 * * *"):
-        for start in (dt.datetime(2026, 3, 28, 20, tzinfo=dt.UTC), dt.datetime(2026, 10, 24, 20, tzinfo=dt.UTC)):
+        for start in (
+            dt.datetime(2026, 3, 28, 20, tzinfo=dt.UTC),
+            dt.datetime(2026, 10, 24, 20, tzinfo=dt.UTC),
+        ):
             ticks = _ticks(db, cron, "Europe/Berlin", start, 200)
             for minute in range(0, 720, 7):
                 after = start + dt.timedelta(minutes=minute, seconds=0.5)
