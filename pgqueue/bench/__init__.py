@@ -9,19 +9,20 @@ is the ratio to the floor of the same run.
     stage        a fresh database with the schema, and what is known of the server
     workloads/   the cases: enqueue, bulk, drain, latency, steady, snapshot, growth, features
     runner       takes turns, collects the figures
-    report       medians, ratios, tables; plot draws them
+    report       medians, ratios, aims; saved keeps, markdown and plot show them
 """
 
 from __future__ import annotations
 
-from pgqueue.bench.model import Case, Figure, Unavailable
+from pgqueue.bench.model import Aim, Case, Figure, Unavailable
 from pgqueue.bench.report import Report
-from pgqueue.bench.runner import run_cases
+from pgqueue.bench.runner import run_cases, seconds_of
 from pgqueue.bench.settings import BenchSettings
 from pgqueue.bench.workloads import WORKLOADS, cases_of
 
 __all__ = [
     "WORKLOADS",
+    "Aim",
     "BenchSettings",
     "Case",
     "Figure",
@@ -29,4 +30,5 @@ __all__ = [
     "Unavailable",
     "cases_of",
     "run_cases",
+    "seconds_of",
 ]

@@ -1,8 +1,14 @@
-"""`python -m pgqueue.bench.listener`: hears bare notifications, the floor of latency."""
+"""
+What a handler's start is compared with: `python -m pgqueue.bench.listener [loop]`.
+
+It hears bare notifications, the floor of latency. With `loop` it takes a row of a table at each, as
+the shortest queue in psycopg would: listen, delete ... skip locked, handle, wait.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 
@@ -16,11 +22,17 @@ __all__ = ["main"]
 def main() -> None:
     """Listen until the standard input ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with connect(application_name="pgqueue bench listener") as connection:
+    name = "pgqueue bench listener"
+    with connect(application_name=name) as connection, connect(application_name=name) as taker:
         connection.execute(statement("listen").encode())
+        looping, take = "loop" in sys.argv[1:], statement("take_plain").encode()
         while True:
             for notify in connection.notifies(timeout=1.0):
-                write_stamp(float(notify.payload), time.time())
+                if not looping:
+                    write_stamp(float(notify.payload), time.time())
+                    continue
+                for (sent,) in taker.execute(take, prepare=True).fetchall():
+                    write_stamp(sent, time.time())
 
 
 def _end_with_parent() -> None:

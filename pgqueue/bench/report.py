@@ -1,4 +1,4 @@
-"""What was measured: medians and ratios, as rows, as a Markdown table, as JSON."""
+"""What was measured: medians, ratios and aims, as rows, as a Markdown table, as JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pgqueue.bench.model import BY_CLIENT, OURS, Of
+from pgqueue.bench.verdict import Verdict, reached
+
 if TYPE_CHECKING:
-    from pgqueue.bench.model import Case, Sample
+    from collections.abc import Mapping
+
+    from pgqueue.bench.model import Aim, Case, Sample
 
 __all__ = ["Line", "Missing", "Report", "number"]
+
+Values = dict[int, float]  # by run
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,10 @@ class Line:
     One metric of one case over all runs.
 
     Attributes:
+        values: By run.
         ratio: The median of the runs' ratios to the floor; None without one.
         floor: What the floor is.
+        verdicts: On the aims that it has.
     """
 
     workload: str
@@ -44,9 +53,21 @@ class Line:
     median: float
     least: float
     most: float
-    runs: int
+    values: Values
     ratio: float | None
     floor: str | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def told(self) -> str:
+        """The aims and what became of them."""
+        return "; ".join(map(str, self.verdicts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs."""
+        found = asdict(self)
+        found["verdicts"] = [verdict.to_dict() for verdict in self.verdicts]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +88,46 @@ class Report:
         """Whether a case failed that should have worked."""
         return any(found.failed for found in self.missing)
 
+    @property
+    def workloads(self) -> set[str]:
+        """Which ones were measured, or tried."""
+        cases = [*(sample.case for sample in self.samples), *(one.case for one in self.missing)]
+        return {case.workload for case in cases}
+
     def lines(self) -> list[Line]:
         """One per case and metric, in the order in which they were measured."""
-        groups: dict[tuple[Case, str], list[Sample]] = {}
+        table: dict[tuple[Case, str], Values] = {}
+        units: dict[tuple[Case, str], str] = {}
         for sample in self.samples:
-            groups.setdefault((sample.case, sample.figure.metric), []).append(sample)
-        return [self._line(case, metric, found) for (case, metric), found in groups.items()]
+            values = table.setdefault((sample.case, sample.figure.metric), {})
+            values[sample.run] = sample.figure.value
+            units[sample.case, sample.figure.metric] = sample.figure.unit
+        return [
+            _line(case, metric, units[case, metric], values, table)
+            for (case, metric), values in table.items()
+        ]
+
+    def joined(self, later: Report) -> Report:
+        """
+        Both; what the later one measured counts.
+
+        Args:
+            later: The other one. Whole workloads of it replace ours: ratios hold within one run.
+        """
+        again = later.workloads
+        samples = [sample for sample in self.samples if sample.case.workload not in again]
+        missing = [found for found in self.missing if found.case.workload not in again]
+        facts = dict(self.facts)
+        for name, value in later.facts.items():
+            known = facts.get(name, value)
+            facts[name] = known if value in known.split(" | ") else f"{known} | {value}"
+        return Report((*samples, *later.samples), (*missing, *later.missing), facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """For programs, and for `saved.load`."""
         return {
             "facts": self.facts,
-            "figures": [asdict(line) for line in self.lines()],
+            "figures": [line.to_dict() for line in self.lines()],
             "missing": [
                 {
                     "workload": found.case.workload,
@@ -91,53 +140,69 @@ class Report:
             ],
         }
 
-    def markdown(self) -> str:
-        """For a README: one table, and what it rests on."""
-        head = ["workload", "system", "case", "figure", "median", "min - max", "of the floor"]
-        rows = [
-            [
-                line.workload,
-                line.system,
-                line.case,
-                line.metric,
-                f"{number(line.median)} {line.unit}",
-                f"{number(line.least)} - {number(line.most)}",
-                "" if line.ratio is None else f"{line.ratio:.2f}",
+
+def _line(
+    case: Case,
+    metric: str,
+    unit: str,
+    values: Values,
+    table: Mapping[tuple[Case, str], Values],
+) -> Line:
+    floors = _values_of(table, case.workload, metric, name=case.floor)
+    ratios = [value / floors[run] for run, value in values.items() if floors.get(run)]
+    verdicts = [
+        reached(aim, values, _compared(case, aim, table))
+        for aim in case.aims
+        if aim.metric == metric
+    ]
+    return Line(
+        workload=case.workload,
+        system=case.system,
+        case=case.name,
+        metric=metric,
+        unit=unit,
+        median=statistics.median(values.values()),
+        least=min(values.values()),
+        most=max(values.values()),
+        values=values,
+        ratio=statistics.median(ratios) if ratios else None,
+        floor=case.floor,
+        verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
+    )
+
+
+def _compared(case: Case, aim: Aim, table: Mapping[tuple[Case, str], Values]) -> list[Values]:
+    """The figures that an aim is about, beside the case's own."""
+    match aim.of:
+        case Of.ITSELF:
+            return []
+        case Of.FLOOR | Of.ABOVE_FLOOR:
+            return [_values_of(table, case.workload, aim.metric, name=case.floor)]
+        case Of.PEER:
+            return [_values_of(table, case.workload, aim.metric, name=case.name, system=BY_CLIENT)]
+        case Of.BEST_PEER:
+            return [
+                values
+                for (other, metric), values in table.items()
+                if (other.workload, other.name, metric) == (case.workload, case.name, aim.metric)
+                and not other.system.startswith(OURS)
             ]
-            for line in self.lines()
-        ]
-        told = ", ".join(f"{name} {value}" for name, value in self.facts.items())
-        text = [_row(head), _row(["---"] * 4 + ["---:"] * 3), *map(_row, rows), "", told, ""]
-        text += [f"- {_place(found)}: not measured, {found.reason}" for found in self.missing]
-        return "\n".join(text).rstrip()
 
-    def _line(self, case: Case, metric: str, found: list[Sample]) -> Line:
-        values = [sample.figure.value for sample in found]
-        return Line(
-            workload=case.workload,
-            system=case.system,
-            case=case.name,
-            metric=metric,
-            unit=found[0].figure.unit,
-            median=statistics.median(values),
-            least=min(values),
-            most=max(values),
-            runs=len(values),
-            ratio=self._ratio(case, metric, found),
-            floor=case.floor,
-        )
 
-    def _ratio(self, case: Case, metric: str, found: list[Sample]) -> float | None:
-        floors = {
-            sample.run: sample.figure.value
-            for sample in self.samples
-            if (sample.case.workload, sample.case.name) == (case.workload, case.floor)
-            and sample.figure.metric == metric
-        }
-        ratios = [
-            sample.figure.value / floors[sample.run] for sample in found if floors.get(sample.run)
-        ]
-        return statistics.median(ratios) if ratios else None
+def _values_of(
+    table: Mapping[tuple[Case, str], Values],
+    workload: str,
+    metric: str,
+    *,
+    name: str | None,
+    system: str | None = None,
+) -> Values:
+    for (case, found), values in table.items():
+        if (case.workload, case.name, found) == (workload, name, metric) and (
+            system is None or case.system == system
+        ):
+            return values
+    return {}
 
 
 def number(value: float) -> str:
@@ -148,11 +213,3 @@ def number(value: float) -> str:
     if size >= 10:  # noqa: PLR2004
         return f"{value:.1f}"
     return f"{value:.2f}"
-
-
-def _place(found: Missing) -> str:
-    return f"{found.case.workload}, {found.case.system}, {found.case.name}"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pgqueue.bench.settings import BenchSettings
     from pgqueue.bench.stage import Place
 
-__all__ = ["Step", "run_cases", "steps_of"]
+__all__ = ["STAGE_SECONDS", "Step", "run_cases", "seconds_of", "steps_of"]
+
+STAGE_SECONDS = 1.0  # to make and drop a database
 
 _log = logging.getLogger("pgqueue.bench")
 
@@ -40,10 +42,14 @@ def steps_of(cases: Sequence[Case], settings: BenchSettings) -> Iterator[Step]:
     """In which order: workload after workload, and within each run after run."""
     for workload in dict.fromkeys(case.workload for case in cases):
         group = [case for case in cases if case.workload == workload]
-        for run in range(settings.runs):
-            for case in group:
-                if case.runs_max is None or run < case.runs_max:
-                    yield Step(case, run)
+        times = [case.runs or settings.runs for case in group]
+        for run in range(max(times)):
+            yield from (Step(case, run) for case, n in zip(group, times, strict=True) if run < n)
+
+
+def seconds_of(cases: Sequence[Case], settings: BenchSettings) -> float:
+    """How long it takes to measure them, about."""
+    return sum(step.case.seconds + STAGE_SECONDS for step in steps_of(cases, settings))
 
 
 def run_cases(
@@ -64,7 +70,7 @@ def run_cases(
         settings: How much.
         pgbench: The program, if there is one.
         facts: What stands beside the figures.
-        on_step: Called before each measurement.
+        on_step: Called after each measurement.
     """
     samples: list[Sample] = []
     missing: dict[Case, Missing] = {}
@@ -72,8 +78,8 @@ def run_cases(
         for step in steps_of(cases, settings):
             if interrupted.is_set():
                 raise KeyboardInterrupt
-            on_step(step)
             if step.case in missing:
+                on_step(step)
                 continue
             try:
                 with place.stage(settings, pgbench, schema=step.case.schema) as stage:
@@ -86,6 +92,7 @@ def run_cases(
                 missing[step.case] = Missing(step.case, text, failed=True)
             else:
                 samples += [Sample(step.case, step.run, figure) for figure in figures]
+            on_step(step)
     return Report(tuple(samples), tuple(missing.values()), facts or {})
 
 

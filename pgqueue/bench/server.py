@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import psycopg
 
 from pgqueue.bench.queries import statement
-
-if TYPE_CHECKING:
-    import psycopg
 
 __all__ = ["Server", "cpu_seconds", "describe_server", "environment"]
 
@@ -69,6 +69,21 @@ class Server:
                 if fields is not None and int(fields[_PARENT]) == self.postmaster:
                     total += _seconds(fields, _OWN)
         return total
+
+    def free_bytes(self, connection: psycopg.Connection[Any]) -> int | None:
+        """
+        Free space where its data are; None if it cannot be seen from here.
+
+        Args:
+            connection: To the server.
+        """
+        if not self.local:
+            return None
+        try:
+            (row,) = connection.execute(statement("data_directory").encode()).fetchall()
+            return shutil.disk_usage(row[0]).free
+        except (psycopg.errors.InsufficientPrivilege, OSError):
+            return None
 
 
 def cpu_seconds(pid: int, fields: slice = _OWN) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pgqueue.errors import ConfigurationError
 
@@ -16,9 +17,11 @@ class BenchSettings:
 
     Attributes:
         runs: How often each case is measured; the median counts.
+        long_runs: The same for cases that last `long_seconds`, and for growth and features.
         seconds: How long one enqueueing case lasts.
         long_seconds: How long a steady rate or a held snapshot lasts.
         jobs: How many jobs a drain has.
+        heavy_jobs: How many jobs with the heaviest features.
         latency_jobs: How many jobs are sent to an idle worker, one at a time.
         producers: How many connections enqueue at once.
         processes: How many worker processes drain.
@@ -31,20 +34,24 @@ class BenchSettings:
     """
 
     runs: int = 3
+    long_runs: int = 3
     seconds: float = 10.0
     long_seconds: float = 60.0
     jobs: int = 100_000
-    latency_jobs: int = 100
+    heavy_jobs: int = 100_000
+    latency_jobs: int = 200
     producers: tuple[int, ...] = (1, 8, 32, 64)
     processes: tuple[int, ...] = (1, 4)
     rates: tuple[int, ...] = (1_000, 5_000)
     idle_workers: int = 64
-    scale: float = 0.1
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, least, most in (
             ("runs", self.runs, 1, 99),
+            ("long runs", self.long_runs, 1, 99),
             ("seconds", self.seconds, 0.5, 3_600),
+            ("long seconds", self.long_seconds, 2, 3_600),
             ("jobs", self.jobs, 100, 10_000_000),
             ("scale", self.scale, 0.0001, 10),
         ):
@@ -57,7 +64,9 @@ class BenchSettings:
         *,
         quick: bool = False,
         runs: int | None = None,
+        long_runs: int | None = None,
         seconds: float | None = None,
+        long_seconds: float | None = None,
         jobs: int | None = None,
         scale: float | None = None,
     ) -> BenchSettings:
@@ -65,33 +74,41 @@ class BenchSettings:
         What the command line says; None means the default.
 
         Args:
-            quick: Small sizes, to see that it works: the figures mean little.
-            runs: As the attribute.
-            seconds: Of a short case; a long one lasts six times as long.
-            jobs: As the attribute.
+            quick: Every case, small and once: does it work, and where about are we?
+            runs: As the attribute; of the long cases too, unless they have their own number.
+            long_runs: As the attribute.
+            seconds: As the attribute.
+            long_seconds: As the attribute.
+            jobs: As the attribute; of the heavy ones too.
             scale: As the attribute.
         """
-        chosen = _QUICK if quick else cls()
-        if runs is not None:
-            chosen = replace(chosen, runs=runs)
-        if seconds is not None:
-            chosen = replace(chosen, seconds=seconds, long_seconds=6 * seconds)
-        if jobs is not None:
-            chosen = replace(chosen, jobs=jobs)
-        if scale is not None:
-            chosen = replace(chosen, scale=scale)
-        return chosen
+        said = {
+            "runs": runs,
+            "long_runs": runs if long_runs is None else long_runs,
+            "seconds": seconds,
+            "long_seconds": long_seconds,
+            "jobs": jobs,
+            "heavy_jobs": jobs,
+            "scale": scale,
+        }
+        given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        return replace(_QUICK if quick else cls(), **given)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.runs} runs of {self.seconds:g} s and {self.jobs:,} jobs; long cases"
+            f" {self.long_runs} of {self.long_seconds:g} s and {self.heavy_jobs:,} jobs;"
+            f" {self.latency_jobs} latencies each; growth times {self.scale:g}"
+        )
 
 
 _QUICK = BenchSettings(
     runs=1,
+    long_runs=1,
     seconds=1.0,
-    long_seconds=4.0,
-    jobs=5_000,
-    latency_jobs=15,
-    producers=(1, 8),
-    processes=(1, 2),
-    rates=(500,),
-    idle_workers=16,
-    scale=0.001,
+    long_seconds=5.0,
+    jobs=10_000,
+    heavy_jobs=2_000,
+    latency_jobs=20,
+    scale=0.01,
 )

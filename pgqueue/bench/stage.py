@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "Place", "Stage", "given_place", "scratch_place"]
 
-STATEMENT_SECONDS = 900.0  # filling ten million rows is one statement per 500,000
+STATEMENT_SECONDS = 900.0  # a view over ten million rows, an index vacuumed
 _TIMEOUTS = Timeouts(statement=STATEMENT_SECONDS, lock=60, idle_in_transaction=STATEMENT_SECONDS)
 _PAUSE_SECONDS = 0.02
 
@@ -70,6 +70,7 @@ class Stage:
         pgbench: The program, if there is one.
         folder: For files.
         schema: It has our schema.
+        place: Where it is; None if that is one database only.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Stage:
         pgbench: Pgbench | None,
         folder: Path,
         schema: bool,
+        place: Place | None = None,
     ) -> None:
         self.dsn = dsn
         self.server = server
@@ -88,6 +90,7 @@ class Stage:
         self.pgbench = pgbench
         self.folder = folder
         self._schema = schema
+        self._place = place
         self._stack = ExitStack()
         self.connection = self._stack.enter_context(self.connect())
         self._checkpoint()
@@ -100,6 +103,15 @@ class Stage:
             timeouts=_TIMEOUTS,
             checked=self._schema,
         )
+
+    @contextmanager
+    def twin(self) -> Iterator[Stage | None]:
+        """Build another stage to compare this one with; None where there is one database only."""
+        if self._place is None:
+            yield None
+            return
+        with self._place.stage(self.settings, self.pgbench) as found:
+            yield found
 
     def close(self) -> None:
         """Close our own connection."""
@@ -203,6 +215,7 @@ class Place:
                 pgbench=pgbench,
                 folder=folder,
                 schema=schema,
+                place=None if self._given else self,
             )
             stack.callback(stage.close)
             yield stage

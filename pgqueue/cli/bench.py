@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,9 +13,9 @@ from pgqueue.cli.base import Command, Failure, state
 from pgqueue.cli.output import Column, as_json, note, progress, table, terminal_width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from pgqueue.bench import Report
+    from pgqueue.bench import BenchSettings, Case, Report
     from pgqueue.bench.stage import Place
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -22,12 +23,27 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _WORKLOADS = ("enqueue", "bulk", "drain", "latency", "steady", "snapshot", "growth", "features")
 _SIZES = (
     click.option("--runs", type=int, help="Measure each case so often.  [default: 3]"),
-    click.option(
-        "--seconds", type=float, help="Of a short case; long ones take 6 times that.  [default: 10]"
-    ),
+    click.option("--long-runs", type=int, help="The long cases so often.  [default: as --runs]"),
+    click.option("--seconds", type=float, help="How long a short case lasts.  [default: 10]"),
+    click.option("--long-seconds", type=float, help="How long a long one lasts.  [default: 60]"),
     click.option("--jobs", type=int, help="How many jobs are drained.  [default: 100000]"),
-    click.option("--scale", type=float, help="Of growth; 1: 10 million jobs.  [default: 0.1]"),
-    click.option("--quick", is_flag=True, help="Small sizes, one run: does it work?"),
+    click.option("--scale", type=float, help="Of growth; 1: 10 million jobs.  [default: 1]"),
+    click.option("--quick", is_flag=True, help="Every case, small and once, in minutes."),
+)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_OUTPUT = (
+    click.option("--markdown", is_flag=True, help="Print a Markdown table, one row per case."),
+    click.option("--plot", type=_FILE, help="Draw a chart into this file; needs the extra plot."),
+    click.option(
+        "--save", type=_FILE, help="Keep the figures in this file, beside other workloads' there."
+    ),
+    click.option(
+        "--from",
+        "files",
+        multiple=True,
+        type=_FILE,
+        help="Measure nothing, show what such files hold; may be repeated.",
+    ),
 )
 # For a server of our own: connections for 64 producers or idle workers, no checkpoint in a case.
 _SERVER: dict[str, str | int | float | bool] = {
@@ -44,13 +60,46 @@ def sizes(function: F) -> F:
     return function
 
 
+def output(function: F) -> F:
+    """The options that say what becomes of the figures; their names are those of Output."""
+    for option in reversed(_OUTPUT):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What becomes of the figures."""
+
+    markdown: bool
+    plot: Path | None
+    save: Path | None
+    files: tuple[Path, ...]
+
+    @classmethod
+    def taken_from(cls, given: dict[str, Any]) -> Output:
+        """
+        Take the options of `output` out of a command's; look whether they can be met.
+
+        Args:
+            given: All of its options.
+        """
+        from pgqueue.bench.plot import check_plot  # noqa: PLC0415
+
+        if given["plot"] is not None:
+            check_plot()
+        return cls(**{field.name: given.pop(field.name) for field in fields(cls)})
+
+
 @click.command(
     cls=Command,
     examples=(
         "pgqueue bench --quick",
         "pgqueue bench enqueue drain --runs 5",
-        "pgqueue bench --json > bench.json",
-        "pgqueue bench steady --seconds 10 --plot steady.png",
+        "pgqueue bench steady --long-seconds 20 --plot steady.png",
+        "pgqueue bench drain --save figures.json",
+        "pgqueue bench latency --save figures.json",
+        "pgqueue bench --from figures.json --markdown",
     ),
 )
 @click.argument("workloads", nargs=-1, type=click.Choice(_WORKLOADS), metavar="[WORKLOAD]...")
@@ -58,50 +107,81 @@ def sizes(function: F) -> F:
 @click.option(
     "--database", is_flag=True, help="Use the DSN's own database; it must not have the schema."
 )
-@click.option("--markdown", is_flag=True, help="Print one Markdown table.")
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Draw a chart into this file; needs the extra plot.",
-)
-def bench(
-    *, workloads: tuple[str, ...], database: bool, markdown: bool, plot: Path | None, **given: Any
-) -> None:
+@output
+def bench(*, workloads: tuple[str, ...], database: bool, **given: Any) -> None:
     """
     Measure this server: enqueue, drain, latency, cost, growth.
 
-    Workloads: enqueue, bulk, drain, latency, steady, snapshot, growth, features; all by default,
-    which takes about an hour. Databases of its own are created for it and dropped (the role needs
-    CREATEDB); figures are medians, with ratios to a floor measured in the same run. Without a DSN
-    an embedded server is started for it. Nothing else should run on the machine.
+    Workloads: enqueue, bulk, drain, latency, steady, snapshot, growth, features; all by default.
+    It says how long that takes, and what it makes on the server: databases of its own, which are
+    dropped (the role needs CREATEDB). Without a DSN an embedded server is started for it. Figures
+    are medians, with their ratio to a floor of the same run and to the aim that they have. Nothing
+    else should run on the machine.
     """
-    from pgqueue.bench import BenchSettings, cases_of, run_cases  # noqa: PLC0415
-    from pgqueue.bench.pgbench import find_pgbench  # noqa: PLC0415
-    from pgqueue.bench.plot import check_plot, draw  # noqa: PLC0415
-    from pgqueue.bench.producing import describe_producers  # noqa: PLC0415
-    from pgqueue.bench.runner import steps_of  # noqa: PLC0415
-    from pgqueue.bench.server import environment  # noqa: PLC0415
+    from pgqueue.bench import BenchSettings, cases_of  # noqa: PLC0415
+    from pgqueue.bench.saved import load  # noqa: PLC0415
 
-    if plot is not None:
-        check_plot()
+    wanted = Output.taken_from(given)
+    if wanted.files:
+        show(load(wanted.files), wanted)
+        return
     settings = BenchSettings.of(**given)
-    cases, pgbench = cases_of(settings, workloads), find_pgbench()
-    count = sum(1 for _ in steps_of(cases, settings))
-    with open_place(given=database) as place, progress(count, "measuring") as bar:
-        report = run_cases(
-            cases,
-            place,
-            settings,
-            pgbench=pgbench,
-            facts=environment(place.server, describe_producers(pgbench)),
-            on_step=lambda _: bar.update(1),
-        )
-    show(report, markdown=markdown)
-    if plot is not None:
-        draw(report, plot)
-        note(f"chart in {plot}")
+    cases = cases_of(settings, workloads)
+    with open_place(given=database) as place:
+        report = measured(cases, place, settings, save=wanted.save)
+    show(report, wanted)
     if report.failed:
         raise Failure("some cases failed; they are listed above")
+
+
+def measured(
+    cases: Sequence[Case],
+    place: Place,
+    settings: BenchSettings,
+    *,
+    facts: dict[str, str] | None = None,
+    save: Path | None = None,
+) -> Report:
+    """
+    Measure workload by workload, and say how long it will take.
+
+    Args:
+        cases: What.
+        place: Where.
+        settings: How much.
+        facts: What stands beside the figures, besides our own.
+        save: The file that gets each workload's figures as soon as they are there.
+    """
+    from pgqueue.bench import (  # noqa: PLC0415
+        Report,
+        run_cases,
+        saved,
+        seconds_of,
+    )
+    from pgqueue.bench.pgbench import find_pgbench  # noqa: PLC0415
+    from pgqueue.bench.producing import describe_producers  # noqa: PLC0415
+    from pgqueue.bench.runner import STAGE_SECONDS  # noqa: PLC0415
+    from pgqueue.bench.server import environment  # noqa: PLC0415
+
+    pgbench = find_pgbench()
+    told = environment(place.server, describe_producers(pgbench)) | {"sizes": str(settings)}
+    report = Report((), (), told | (facts or {}))
+    whole = seconds_of(cases, settings)
+    note(f"about {max(1, round(whole / 60))} minutes; {settings}")
+    with progress(round(whole), "measuring") as bar:
+        for workload in dict.fromkeys(case.workload for case in cases):
+            found = run_cases(
+                [case for case in cases if case.workload == workload],
+                place,
+                settings,
+                pgbench=pgbench,
+                facts=report.facts,
+                on_step=lambda step: bar.update(round(step.case.seconds + STAGE_SECONDS)),
+            )
+            report = report.joined(found)
+            if save is not None:
+                saved.save(found, save)
+    return report
 
 
 @contextmanager
@@ -116,7 +196,7 @@ def open_place(*, given: bool = False) -> Iterator[Place]:
         PgqueueError: There is none, or it cannot be used.
     """
     from pgqueue.bench.stage import given_place, scratch_place  # noqa: PLC0415
-    from pgqueue.dsn import find_dsn  # noqa: PLC0415
+    from pgqueue.dsn import describe_dsn, find_dsn  # noqa: PLC0415
     from pgqueue.embedded import EmbeddedServer  # noqa: PLC0415
     from pgqueue.errors import ConfigurationError  # noqa: PLC0415
 
@@ -129,23 +209,40 @@ def open_place(*, given: bool = False) -> Iterator[Place]:
         with EmbeddedServer(settings=_SERVER) as server, scratch_place(server.dsn()) as place:
             yield place
         return
+    told = describe_dsn(dsn)
+    if given:
+        note(f"the schemas pgqueue and pgqueue_bench come into {told} and go again")
+    else:
+        note(f"databases pgqueue_bench_... are made on the server of {told} and dropped again")
     with given_place(dsn) if given else scratch_place(dsn) as place:
         yield place
 
 
-def show(report: Report, *, markdown: bool) -> None:
+def show(report: Report, wanted: Output) -> None:
     """
-    Print a report.
+    Print a report, and draw it.
 
     Args:
         report: What.
-        markdown: As one table for a README.
+        wanted: How.
     """
+    from pgqueue.bench.markdown import markdown  # noqa: PLC0415
+    from pgqueue.bench.plot import draw  # noqa: PLC0415
+
+    if wanted.plot is not None:
+        draw(report, wanted.plot)
+        note(f"chart in {wanted.plot}")
+    if state().json:
+        click.echo(as_json(report.to_dict()))
+    elif wanted.markdown:
+        click.echo(markdown(report))
+    else:
+        _show_tables(report)
+
+
+def _show_tables(report: Report) -> None:
     from pgqueue.bench.report import number  # noqa: PLC0415
 
-    if state().json or markdown:
-        click.echo(as_json(report.to_dict()) if state().json else report.markdown())
-        return
     widest = max(map(len, report.facts), default=0)
     click.echo("\n".join(f"{name:<{widest}}  {value}" for name, value in report.facts.items()))
     columns = (
@@ -154,6 +251,7 @@ def show(report: Report, *, markdown: bool) -> None:
         Column("metric"),
         Column("unit"),
         *(Column(key, kind="number") for key in ("median", "min", "max", "ratio")),
+        Column("aim", optional=True),
     )
     lines = report.lines()
     for workload in dict.fromkeys(line.workload for line in lines):
@@ -167,6 +265,7 @@ def show(report: Report, *, markdown: bool) -> None:
                 "min": number(line.least),
                 "max": number(line.most),
                 "ratio": "" if line.ratio is None else f"{line.ratio:.2f}",
+                "aim": line.told,
             }
             for line in lines
             if line.workload == workload

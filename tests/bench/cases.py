@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,9 +16,11 @@ from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
-from pgqueue.bench.model import OURS, Case, Figure, Unavailable, latencies
+from pgqueue.bench.model import BY_CLIENT, OURS, Aim, Case, Figure, Of, Unavailable, latencies
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pgqueue.bench import BenchSettings
     from pgqueue.bench.stage import Place, Stage
 
@@ -27,6 +31,7 @@ _GRACE_SECONDS = 700.0
 _SETUP_SECONDS = 120.0
 _CLIENTS = (1, 8)
 _TAIL_LINES = 3
+_DRAIN_SECONDS = 8.0  # of half the jobs by a quick peer, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,15 @@ class Peer:
         package: On the package index.
         module: The adapter.
         share: Of the jobs that pgqueue drains: so many that it takes some seconds.
+        name: In the report; by default the package.
+        times: How many times its drain by one process ours should be.
     """
 
     package: str
     module: str
     share: float = 1.0
     name: str = ""
+    times: float | None = None
 
     @property
     def title(self) -> str:
@@ -52,13 +60,13 @@ class Peer:
 
 
 PEERS = (
-    Peer(OURS, "pgqueue_peer", name="pgqueue (Python client)"),
-    Peer("procrastinate", "procrastinate_peer", 0.03),
-    Peer("pgqueuer", "pgqueuer_peer", 0.3),
-    Peer("chancy", "chancy_peer", 0.1),
-    Peer("awa-pg", "awa_peer", 0.1),
-    Peer("awa-pg", "awa_queue_peer", 0.01, name="awa-pg (queue storage)"),
-    Peer("oban", "oban_peer"),
+    Peer(OURS, "pgqueue_peer", name=BY_CLIENT),
+    Peer("procrastinate", "procrastinate_peer", 0.02, times=75),
+    Peer("pgqueuer", "pgqueuer_peer", 0.5, times=4),
+    Peer("chancy", "chancy_peer", 0.1, times=10),
+    Peer("awa-pg", "awa_peer", 0.25, times=8),
+    Peer("awa-pg", "awa_queue_peer", 0.25, name="awa-pg (queue storage)", times=8),
+    Peer("oban", "oban_peer", 0.1, times=8),
 )
 
 
@@ -82,37 +90,49 @@ def prepare(peer: Peer, environment: Path) -> Prepared:
     if peer.package == OURS:
         return Prepared(peer, Path(sys.executable))
     python = environment / "bin" / "python"
-    if not (Path(__file__).parent / "peers" / f"{peer.module}.py").exists():
-        note = _install(python, peer.package)
-        return Prepared(peer, python, note or "it is on the index now: it needs an adapter")
     return Prepared(peer, python, _install(python, peer.package))
 
 
 def peer_cases(prepared: list[Prepared], settings: BenchSettings) -> list[Case]:
     """The cases of every peer; one that could not be installed says so when its turn comes."""
-    found = []
-    for one in prepared:
-        for workload, name, command in _commands(one.peer, settings):
-            measure = partial(_measure, one, command)
-            system = one.peer.title
-            case = Case(workload=workload, name=name, measure=measure, system=system, schema=False)
-            found.append(case)
-    return found
+    return [case for one in prepared for case in _cases(one, settings)]
 
 
-def _commands(peer: Peer, settings: BenchSettings) -> list[tuple[str, str, list[str]]]:
-    jobs = max(100, round(settings.jobs * peer.share))
+def _cases(one: Prepared, settings: BenchSettings) -> Iterator[Case]:
     seconds = str(settings.seconds)
-    found = [
-        ("enqueue", f"{n} producer{'s' * (n > 1)}", ["enqueue", str(n), seconds]) for n in _CLIENTS
-    ]
-    found.append(("bulk", "its own way", ["bulk", seconds]))
-    found += [
-        ("drain", f"{jobs:,} jobs, {n} process{'es' * (n > 1)}", ["drain", str(jobs), str(n)])
-        for n in settings.processes
-    ]
-    found.append(("latency", "1 idle worker", ["latency", str(settings.latency_jobs)]))
-    return found
+    for n in _CLIENTS:
+        name, command = f"{n} producer{'s' * (n > 1)}", ["enqueue", str(n), seconds]
+        yield _case(one, "enqueue", name, command, settings.seconds + 3)
+    yield _case(one, "bulk", "its own way", ["bulk", seconds], settings.seconds + 3)
+    jobs = max(100, round(settings.jobs * one.peer.share))
+    for n in settings.processes:
+        name, command = f"{n} process{'es' * (n > 1)}", ["drain", str(jobs), str(n)]
+        aims: tuple[Aim, ...] = ()
+        if n == 1 and one.peer.times is not None:
+            aims = (Aim("rate", one.peer.times, least=True, of=Of.PEER),)
+        yield _case(one, "drain", name, command, 5 + _DRAIN_SECONDS * jobs / 50_000, aims)
+    command = ["latency", str(settings.latency_jobs)]
+    aims = (Aim("p50", 0.5, least=False, of=Of.BEST_PEER),) if one.peer.name == BY_CLIENT else ()
+    yield _case(one, "latency", "1 idle worker", command, 7 + settings.latency_jobs * 0.12, aims)
+
+
+def _case(  # as many as a case has
+    one: Prepared,
+    workload: str,
+    name: str,
+    command: list[str],
+    seconds: float,
+    aims: tuple[Aim, ...] = (),
+) -> Case:
+    return Case(
+        workload=workload,
+        name=name,
+        measure=partial(_measure, one, command),
+        system=one.peer.title,
+        schema=False,
+        aims=aims,
+        seconds=seconds if one.reason is None else 0,
+    )
 
 
 def _measure(one: Prepared, command: list[str], stage: Stage) -> list[Figure]:
@@ -180,6 +200,9 @@ def _install(python: Path, package: str) -> str | None:
     )
     if done.returncode == 0:
         return None
+    needed = re.search(r"Requires-Python (\S+?);?\s", done.stderr)
+    if needed is not None:
+        return f"{package} needs Python {needed[1]}, this is {platform.python_version()}"
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
     return f"pip cannot install {package}: {(errors or [done.stderr.strip()])[-1]}"
 

@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pgqueue.bench
-from pgqueue.bench import WORKLOADS, BenchSettings, Report, cases_of
-from pgqueue.bench.model import Case, Figure, Sample, Unavailable, latencies, percentile
+from pgqueue.bench import WORKLOADS, BenchSettings, Report, cases_of, seconds_of
+from pgqueue.bench.markdown import markdown
+from pgqueue.bench.model import (
+    BY_CLIENT,
+    Aim,
+    Case,
+    Figure,
+    Of,
+    Sample,
+    Unavailable,
+    latencies,
+    percentile,
+)
 from pgqueue.bench.pgbench import libpq_environment
 from pgqueue.bench.producing import VALUES_ROWS, script
 from pgqueue.bench.queries import statement
 from pgqueue.bench.report import Missing, number
 from pgqueue.bench.runner import steps_of
+from pgqueue.bench.saved import load, save
 from pgqueue.bench.stamps import VARIABLE, read_stamps, stamp_file, write_stamp
 from pgqueue.cli.bench import bench
 from pgqueue.errors import ConfigurationError
@@ -29,8 +41,9 @@ def _nothing(_: Stage) -> list[Figure]:
 
 
 FLOOR = Case(workload="w", name="floor", measure=_nothing, system="PostgreSQL")
-OURS = Case(workload="w", name="ours", measure=_nothing, floor="floor")
-LONG = Case(workload="w", name="long", measure=_nothing, runs_max=1)
+AIM = Aim("rate", 0.75, least=True, of=Of.FLOOR)
+OURS = Case(workload="w", name="ours", measure=_nothing, floor="floor", aims=(AIM,))
+LONG = Case(workload="w", name="long", measure=_nothing, runs=1)
 
 
 def _report(floors: list[float], ours: list[float]) -> Report:
@@ -44,14 +57,20 @@ def test_the_ratio_is_the_median_of_the_ratios_within_a_run() -> None:
     floor, ours = _report([100, 200, 400], [50, 100, 200]).lines()
 
     assert (floor.ratio, floor.median) == (None, 200)
-    assert (ours.ratio, ours.median, ours.least, ours.most, ours.runs) == (0.5, 100, 50, 200, 3)
+    assert (ours.ratio, ours.median, ours.least, ours.most, len(ours.values)) == (
+        0.5,
+        100,
+        50,
+        200,
+        3,
+    )
 
 
 def test_a_run_without_its_floor_has_no_ratio() -> None:
     """The floor failed in the second run, say."""
     _, ours = _report([100], [80, 10]).lines()
 
-    assert (ours.runs, ours.ratio) == (2, 0.8)
+    assert (len(ours.values), ours.ratio) == (2, 0.8)
 
 
 def test_cases_take_turns_run_after_run() -> None:
@@ -92,15 +111,107 @@ def test_numbers_show_what_counts(value: float, expected: str) -> None:
 
 
 def test_markdown_is_one_table_with_what_it_rests_on() -> None:
-    """And the reason for each figure that is missing."""
+    """One row per case, and the reason for each that is missing."""
     report = _report([100], [80])
     missing = (Missing(LONG, "no pgbench | found", failed=False),)
-    lines = Report(report.samples, missing, report.facts).markdown().splitlines()
+    lines = markdown(Report(report.samples, missing, report.facts)).splitlines()
 
-    assert lines[0].count("|") == lines[1].count("|") == lines[3].count("|") == 8
-    assert "| w | pgqueue | ours | rate | 80.0 jobs/s | 80.0 - 80.0 | 0.80 |" in lines
-    assert "PostgreSQL 18" in lines
-    assert lines[-1] == "- w, pgqueue, long: not measured, no pgbench | found"
+    assert lines[0].count("|") == lines[1].count("|") == lines[3].count("|") == 7
+    assert lines[3].startswith(
+        "| w | pgqueue | ours | rate 80.0 jobs/s | rate 0.80 | rate at least"
+    )
+    assert "- PostgreSQL: 18" in lines
+    assert lines[-1] == "- not measured: w, pgqueue, long: no pgbench | found"
+
+
+@pytest.mark.parametrize(
+    ("aim", "reached", "told"),
+    [
+        (Aim("m", 0.75, least=True, of=Of.FLOOR), 0.5, "of the floor: 0.5, missed by 33%"),
+        (Aim("m", 0.5, least=True, of=Of.FLOOR), 0.5, "of the floor: 0.5, met"),
+        (Aim("m", 60, least=False), 50, "at most 60: 50, met"),
+        (Aim("m", 1, least=False, of=Of.ABOVE_FLOOR), -50, "above the floor: -50, met"),
+        (Aim("m", 0.5, least=False, of=Of.BEST_PEER), 2.5, "peer's: 2.5, missed by 400%"),
+    ],
+)
+def test_an_aim_says_what_was_reached(aim: Aim, reached: float, told: str) -> None:
+    """Ours 50, the floor 100, two peers 20 and 40."""
+    figures = [("pgqueue", "ours", 50), ("PostgreSQL", "floor", 100), ("x", "ours", 20)]
+    figures.append(("y", "ours", 40))
+    samples = [
+        Sample(
+            Case(
+                workload="w",
+                system=system,
+                name=name,
+                measure=_nothing,
+                aims=(aim,) if system == "pgqueue" else (),
+                floor="floor" if system == "pgqueue" else None,
+            ),
+            0,
+            Figure("m", value, "ms"),
+        )
+        for system, name, value in figures
+    ]
+    (verdict,) = Report(tuple(samples), (), {}).lines()[0].verdicts
+
+    assert verdict.value == reached
+    assert str(verdict).endswith(told)
+
+
+def test_a_peer_is_compared_with_what_the_same_program_measured() -> None:
+    """In the same run: 80 to 20, then 60 to 10."""
+    aim = Aim("rate", 5, least=True, of=Of.PEER)
+    peer = Case(workload="drain", system="x", name="1 process", measure=_nothing, aims=(aim,))
+    own = Case(workload="drain", system=BY_CLIENT, name="1 process", measure=_nothing)
+    other = Case(workload="drain", system="z", name="1 process", measure=_nothing)
+    values = {own: (80, 60), other: (1, 1), peer: (20, 10)}
+    samples = [
+        Sample(case, run, Figure("rate", value, "jobs/s"))
+        for case, found in values.items()
+        for run, value in enumerate(found)
+    ]
+    (verdict,) = Report(tuple(samples), (), {}).lines()[-1].verdicts
+
+    assert (verdict.value, verdict.met) == (5.0, True)
+
+
+def test_an_aim_without_what_it_is_compared_with_is_not_judged() -> None:
+    """The floor failed, say."""
+    report = _report([], [80])
+
+    assert report.lines()[0].verdicts == ()
+
+
+def test_a_saved_report_is_read_as_it_was(tmp_path: Path) -> None:
+    """Ratios, verdicts and what is missing, too."""
+    found = _report([100, 200], [80, 90])
+    report = Report(found.samples, (Missing(LONG, "why", failed=False),), found.facts)
+    save(report, tmp_path / "figures.json")
+
+    assert load([tmp_path / "figures.json"]).to_dict() == report.to_dict()
+
+
+def test_a_file_keeps_other_workloads(tmp_path: Path) -> None:
+    """Those that are measured again are replaced as a whole."""
+    path = tmp_path / "figures.json"
+    other = Case(workload="other", name="other", measure=_nothing)
+    save(_report([100], [80]), path)
+    save(Report((Sample(other, 0, Figure("rate", 1, "")),), (), {"PostgreSQL": "17"}), path)
+    save(_report([100], [50]), path)
+    report = load([path])
+
+    assert [line.median for line in report.lines()] == [1, 100, 50]
+    assert report.facts == {"PostgreSQL": "18 and 17"}
+
+
+def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
+    """With its name."""
+    path = tmp_path / "figures.json"
+    path.write_text("[]")
+
+    with pytest.raises(ConfigurationError, match="figures.json is not a report"):
+        load([path])
 
 
 def test_only_what_should_have_worked_is_a_failure() -> None:
@@ -118,11 +229,23 @@ def test_a_size_that_makes_no_sense_is_refused(settings: dict[str, float]) -> No
         BenchSettings.of(**settings)  # type: ignore[arg-type]
 
 
-def test_long_cases_last_six_times_as_long() -> None:
-    """As the help says."""
-    settings = BenchSettings.of(seconds=2)
+def test_long_cases_run_as_often_as_the_others_unless_told() -> None:
+    """They last a minute each."""
+    same, fewer = BenchSettings.of(runs=5), BenchSettings.of(runs=5, long_runs=1)
 
-    assert (settings.seconds, settings.long_seconds) == (2, 12)
+    assert (same.runs, same.long_runs) == (5, 5)
+    assert (fewer.runs, fewer.long_runs) == (5, 1)
+
+
+def test_quick_has_every_case() -> None:
+    """Smaller: at another scale the sizes of growth are part of their names."""
+    full, quick = (
+        [(case.workload, case.name) for case in cases_of(settings) if case.workload != "growth"]
+        for settings in (BenchSettings(), BenchSettings.of(quick=True))
+    )
+
+    assert full == quick
+    assert seconds_of(cases_of(BenchSettings.of(quick=True)), BenchSettings.of(quick=True)) < 300
 
 
 def test_every_floor_is_a_case_of_the_same_workload_measured_before() -> None:

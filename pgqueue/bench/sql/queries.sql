@@ -14,7 +14,12 @@ select to_regnamespace('pgqueue') is not null or to_regnamespace('pgqueue_bench'
 
 -- name: install
 create schema pgqueue_bench;
-create table pgqueue_bench.plain (like pgqueue.jobs including all);
+create table pgqueue_bench.plain (like pgqueue.jobs including defaults);
+alter table pgqueue_bench.plain add primary key (id);
+-- The n-th id of those that fill a table: of version 7, from the year 2024, so that new ones come behind them.
+create function pgqueue_bench.id(p_table text, p_n bigint) returns uuid immutable language sql
+return ('018d0000-' || case p_table when 'ready' then '0001' when 'scheduled' then '0002' else '0003' end
+    || '-7000-8000-' || lpad(to_hex(p_n), 12, '0'))::uuid;
 create table pgqueue_bench.effects (job_id uuid primary key, note text not null);
 
 -- name: uninstall
@@ -41,6 +46,9 @@ select exists (select from pgqueue.ready) or exists (select from pgqueue.running
 select count(*), max(extract(epoch from f.finished_at))::double precision
 from pgqueue.finished f where f.job_type = %s and f.status = 'succeeded' and f.finished_at > to_timestamp(%s);
 
+-- name: data_directory
+select current_setting('data_directory');
+
 -- name: count_jobs
 select count(*) from pgqueue.jobs;
 
@@ -59,6 +67,11 @@ with stored as (
     returning payload
 )
 select pg_notify('pgqueue_bench', payload ->> 'sent') from stored;
+
+-- name: take_plain
+delete from pgqueue_bench.plain p
+where p.ctid = any (array(select t.ctid from pgqueue_bench.plain t order by t.id limit 1 for update skip locked))
+returning (p.payload ->> 'sent')::double precision;
 
 -- name: listen
 listen pgqueue_bench;
@@ -109,29 +122,27 @@ alter table pgqueue.jobs disable trigger user;
 -- name: routing_on
 alter table pgqueue.jobs enable trigger user;
 
+-- name: fill_jobs
+insert into pgqueue.jobs (id, job_type, payload, run_at)
+select pgqueue_bench.id(%(table)s, n), 'bench_noop', '{"n": 1}',
+    case when %(table)s = 'scheduled' then now() + interval '1 day' + n * interval '1 millisecond' end
+from generate_series(%(first)s::bigint, %(last)s::bigint) n;
+
 -- name: fill_ready
-with stored as (
-    insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, %s) returning id
-)
-insert into pgqueue.ready (job_id, queue, priority, job_type) select s.id, 'default', 1, 'bench_noop' from stored s;
+insert into pgqueue.ready (job_id, queue, priority, job_type)
+select pgqueue_bench.id('ready', n), 'default', 1, 'bench_noop'
+from generate_series(%(first)s::bigint, %(last)s::bigint) n;
 
 -- name: fill_scheduled
-with stored as (
-    insert into pgqueue.jobs (job_type, payload, run_at)
-    select 'bench_noop', '{"n": 1}', now() + interval '1 day' + n * interval '1 millisecond' from generate_series(1, %s) n
-    returning id, run_at
-)
 insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type)
-select s.id, s.run_at, 'run_at', 'default', 1, 'bench_noop' from stored s;
+select pgqueue_bench.id('scheduled', n), now() + interval '1 day' + n * interval '1 millisecond', 'run_at', 'default', 1, 'bench_noop'
+from generate_series(%(first)s::bigint, %(last)s::bigint) n;
 
 -- name: fill_finished
-with stored as (
-    insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, %s) returning id
-)
 insert into pgqueue.finished (job_id, status, job_type, queue, token, attempt, worker_id, ready_at, started_at, finished_at)
-select s.id, 'succeeded', 'bench_noop', 'default', nextval('pgqueue.token_seq'), 1, 1,
+select pgqueue_bench.id('finished', n), 'succeeded', 'bench_noop', 'default', nextval('pgqueue.token_seq'), 1, 1,
     clock_timestamp(), clock_timestamp(), clock_timestamp()
-from stored s;
+from generate_series(%(first)s::bigint, %(last)s::bigint) n;
 
 -- name: vacuum
 vacuum (analyze) pgqueue.jobs, pgqueue.ready, pgqueue.scheduled, pgqueue.finished;

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from psycopg.types.json import Jsonb
 
-from pgqueue.bench.model import FLOOR, OURS, Case, Figure
+from pgqueue.bench.model import FLOOR, OURS, Aim, Case, Figure, Of
 from pgqueue.bench.producing import VALUES_ROWS, transactions_per_second
 from pgqueue.bench.queries import statement
 
@@ -23,14 +24,15 @@ __all__ = ["cases"]
 _SELECTED_ROWS = 100
 _COPIED_ROWS = 10_000
 _MANY = 1_000
+_AIM = Aim("rate", 0.5, least=True, of=Of.FLOOR)
 
 
-def cases(_: BenchSettings) -> list[Case]:
+def cases(settings: BenchSettings) -> list[Case]:
     """Each way, beside its floor."""
     values = f"VALUES of {VALUES_ROWS} rows"
     select = f"INSERT ... SELECT of {_SELECTED_ROWS} rows"
     copy = f"COPY of {_COPIED_ROWS:,} rows"
-    return [
+    found = [
         _case(
             f"plain table, {values}", partial(_scripted, script="values_plain", rows=VALUES_ROWS)
         ),
@@ -49,13 +51,21 @@ def cases(_: BenchSettings) -> list[Case]:
         ),
         _case(f"plain table, {copy}", partial(_copied, query="copy_plain")),
         _case(copy, partial(_copied, query="copy_jobs"), f"plain table, {copy}"),
-        _case(f"enqueue_many() of {_MANY:,} jobs", _many, f"plain table, {select}"),
+        # JSON in, ids out: its floor is what a client would send otherwise.
+        _case(f"enqueue_many() of {_MANY:,} jobs", _many, f"plain table, {values}"),
     ]
+    return [replace(case, seconds=settings.seconds + 1) for case in found]
 
 
 def _case(name: str, measure: Callable[[Stage], list[Figure]], floor: str | None = None) -> Case:
-    system = FLOOR if floor is None else OURS
-    return Case(workload="bulk", name=name, measure=measure, floor=floor, system=system)
+    return Case(
+        workload="bulk",
+        name=name,
+        measure=measure,
+        floor=floor,
+        system=FLOOR if floor is None else OURS,
+        aims=() if floor is None else (_AIM,),
+    )
 
 
 def _scripted(stage: Stage, *, script: str, rows: int) -> list[Figure]:

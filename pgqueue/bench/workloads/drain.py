@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pgqueue import calls
-from pgqueue.bench.model import Case, Figure, Unavailable
+from pgqueue.bench.model import Aim, Case, Figure, Of, Unavailable
 from pgqueue.bench.processes import workers
 from pgqueue.bench.queries import statement
 from pgqueue.calls import run
@@ -31,6 +31,9 @@ BATCH = 100
 _SECONDS_MAX = 600.0
 LEASE = dt.timedelta(hours=1)
 QUEUE = "default"
+_WHOLE_WAL = "WAL with the INSERT"
+_AIM = Aim("rate", 0.6, least=True, of=Of.FLOOR)
+_AIMED = 4
 
 
 def cases(settings: BenchSettings) -> list[Case]:
@@ -40,12 +43,20 @@ def cases(settings: BenchSettings) -> list[Case]:
         floor = f"SQL alone, {count} client{'s' * (count > 1)}"
         name = f"{count} worker process{'es' * (count > 1)}"
         found += [
-            Case(workload="drain", name=floor, measure=partial(_sql_alone, clients=count)),
+            Case(
+                workload="drain",
+                name=floor,
+                measure=partial(_sql_alone, clients=count),
+                aims=(Aim(_WHOLE_WAL, 1_100, least=False),),
+                seconds=2 + settings.jobs / (30_000 * count**0.5),
+            ),
             Case(
                 workload="drain",
                 name=name,
                 measure=partial(_workers, processes=count),
                 floor=floor,
+                aims=(_AIM,) if count == _AIMED else (),
+                seconds=5 + settings.jobs / (15_000 * count**0.5),
             ),
         ]
     return found
@@ -139,4 +150,4 @@ def _sql_alone(stage: Stage, *, clients: int) -> list[Figure]:
     count, _ = stage.row("finished", "bench_noop", began)
     after = stage.counters()
     figures = figures_of(count, load.transactions / load.rate, before, after)
-    return [*figures, Figure("WAL with the INSERT", (after.wal - enqueued.wal) / jobs, "B/job")]
+    return [*figures, Figure(_WHOLE_WAL, (after.wal - enqueued.wal) / jobs, "B/job")]

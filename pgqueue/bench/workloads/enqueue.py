@@ -1,11 +1,16 @@
-"""One job per transaction, beside a plain table of the same shape, with and without NOTIFY."""
+"""
+One job per transaction, beside a plain table of the same shape, with and without NOTIFY.
+
+The plain table has the columns of jobs, their defaults and the primary key: no other index, no
+CHECK, no trigger. It is what an application would insert into if there were no queue.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgqueue.bench.model import FLOOR, OURS, Case, Figure
+from pgqueue.bench.model import FLOOR, OURS, Aim, Case, Figure, Of
 from pgqueue.bench.processes import workers
 from pgqueue.bench.producing import transactions_per_second
 
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["cases"]
 
 _WORKER_BESIDE = 8
+_AIM = Aim("rate", 0.75, least=True, of=Of.FLOOR)
+_AIMED = (1, 8, 32)
+_EXTRA_SECONDS = 0.5
 _CONCURRENCY = 500
 
 
@@ -38,6 +46,8 @@ def cases(settings: BenchSettings) -> list[Case]:
                     measure=measure,
                     floor=beside,
                     system=OURS if script == "insert_jobs" else FLOOR,
+                    aims=(_AIM,) if script == "insert_jobs" and clients in _AIMED else (),
+                    seconds=settings.seconds + _EXTRA_SECONDS,
                 )
             )
         if clients == _WORKER_BESIDE:
@@ -47,6 +57,7 @@ def cases(settings: BenchSettings) -> list[Case]:
                     name=f"INSERT, {told}, a worker running them",
                     measure=partial(_beside_worker, clients=clients),
                     floor=floor,
+                    seconds=settings.seconds + 3,
                 )
             )
     return found

@@ -19,7 +19,7 @@ __all__ = ["cases"]
 # Each running transactional handler has a connection of its own.
 _CONCURRENCY = 16
 _CHUNK = 1_000
-_SHARE = 10
+_PER_SECOND = 1_000  # about
 
 
 def cases(settings: BenchSettings) -> list[Case]:
@@ -30,13 +30,15 @@ def cases(settings: BenchSettings) -> list[Case]:
             name=f"unique keys, results, progress, a transaction per job; {n} worker process"
             f"{'es' * (n > 1)}",
             measure=partial(_measure, processes=n),
+            runs=settings.long_runs,
+            seconds=5 + settings.heavy_jobs / (_PER_SECOND * n**0.6),
         )
         for n in settings.processes
     ]
 
 
 def _measure(stage: Stage, *, processes: int) -> list[Figure]:
-    jobs = max(100, stage.settings.jobs // _SHARE)
+    jobs = stage.settings.heavy_jobs
     began = time.monotonic()
     for first in range(1, jobs + 1, _CHUNK):
         stage.execute("enqueue_many_keyed", first, min(first + _CHUNK - 1, jobs))

@@ -1,18 +1,28 @@
-"""What a claim, an INSERT and the views cost when a backlog, a schedule or a history has grown."""
+"""
+What a claim, an INSERT and the views cost when a backlog, a schedule or a history has grown.
+
+An empty and a filled queue are measured in turns, call by call, in two databases: what is compared
+has then met the same machine. Where only one database is to be had, the empty one comes first.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from pgqueue import calls
-from pgqueue.bench.model import Case, Figure, percentile
+from pgqueue.bench.model import Aim, Case, Figure, Unavailable, percentile
+from pgqueue.bench.queries import statement
 from pgqueue.bench.workloads.drain import QUEUE, registered_worker
 from pgqueue.calls import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pgqueue.bench.settings import BenchSettings
     from pgqueue.bench.stage import Stage
@@ -20,69 +30,160 @@ if TYPE_CHECKING:
 __all__ = ["cases"]
 
 _MILLION = 1_000_000
-_CHUNK = 500_000
-_FLOOR = "empty"
-_ROUNDS = 30
+_CHUNK = 250_000
+_SIZES = (
+    {"ready": 1},
+    {"ready": 10},
+    {"scheduled": 1},
+    {"finished": 10},
+    {"finished": 10, "ready": 1},
+)
+_AIMED = {"finished": 10, "ready": 1}
+_LIMIT = 1.15
+_ROUNDS = 50
 _INSERTS = 200
+_LOOKS = 9
 _BATCH = 100
 _VIEWS = ("queue_stats", "health", "job_status")
+_BYTES_PER_JOB = 700  # tables, indexes and WAL, about
+_FILLED_PER_SECOND = 100_000  # about
+_FILLERS = 4
 
 
 def cases(settings: BenchSettings) -> list[Case]:
-    """An empty queue, and what the issue of growth is about, times the scale."""
-    sizes = (
-        ({"ready": 1}, None),
-        ({"ready": 10}, 1),
-        ({"scheduled": 1}, None),
-        ({"finished": 10}, 1),
-        ({"finished": 10, "ready": 1}, 1),
-    )
-    found = [Case(workload="growth", name=_FLOOR, measure=partial(_measure, fill={}))]
-    for millions, runs_max in sizes:
-        million = _MILLION * settings.scale
-        fill = {table: max(1, round(n * million)) for table, n in millions.items()}
-        name = " and ".join(f"{n:,} {table}" for table, n in fill.items())
+    """Each size, times the scale."""
+    found = []
+    for millions in _SIZES:
+        fill = {
+            table: max(1, round(n * _MILLION * settings.scale)) for table, n in millions.items()
+        }
         found.append(
             Case(
                 workload="growth",
-                name=name,
+                name=" and ".join(f"{n:,} {table}" for table, n in fill.items()),
                 measure=partial(_measure, fill=fill),
-                floor=_FLOOR,
-                runs_max=runs_max,
+                aims=_aims() if millions == _AIMED else (),
+                # Ten minutes of filling for the same figures: once, unless it is small.
+                runs=1 if sum(fill.values()) > 2 * _MILLION else settings.long_runs,
+                seconds=8 + sum(fill.values()) / _FILLED_PER_SECOND,
             )
         )
     return found
 
 
+def _aims() -> tuple[Aim, ...]:
+    named = ["claim and report 100", "INSERT of one", *(f"view {view}" for view in _VIEWS)]
+    named.append("buffers of a claim of 100")
+    return tuple(Aim(_over_empty(name), _LIMIT, least=False) for name in named)
+
+
+def _over_empty(metric: str) -> str:
+    return f"{metric}, of the empty queue's"
+
+
 def _measure(stage: Stage, *, fill: dict[str, int]) -> list[Figure]:
-    _fill(stage, fill)
-    inserting = _median(_INSERTS, lambda: stage.execute("insert_one"))
-    stage.execute("enqueue_noops", _ROUNDS * _BATCH)
-    worker = registered_worker(stage)
-    working = _median(_ROUNDS, lambda: _work(stage, worker))
-    figures = [
-        Figure("claim and report 100", working * 1e3, "ms"),
-        Figure("INSERT of one", inserting * 1e3, "ms"),
-    ]
+    _check_space(stage, sum(fill.values()))
+    with ExitStack() as stack:
+        empty = stack.enter_context(stage.twin())
+        if empty is None:
+            before = _look([stage])[0]
+            _fill(stage, fill)
+            after = _look([stage])[0]
+        else:
+            _fill(stage, fill)
+            before, after = _look([empty, stage])
+    found = []
+    for metric, unit in {name: "" if "buffers" in name else "ms" for name in after}.items():
+        found.append(Figure(metric, after[metric], unit))
+        found.append(Figure(_over_empty(metric), after[metric] / before[metric], ""))
+    return found
+
+
+def _look(stages: Sequence[Stage]) -> list[dict[str, float]]:
+    """Measure them in turns."""
+    workers = []
+    for stage in stages:
+        stage.execute("vacuum")
+        stage.execute("enqueue_noops", (_ROUNDS + 1) * _BATCH)
+        workers.append(registered_worker(stage))
+    found: list[dict[str, float]] = [{} for _ in stages]
+    works = [partial(_work, stage, worker) for stage, worker in zip(stages, workers, strict=True)]
+    _in_turns(found, "claim and report 100", _ROUNDS, works)
+    inserts = [partial(stage.execute, "insert_one") for stage in stages]
+    _in_turns(found, "INSERT of one", _INSERTS, inserts)
     for view in _VIEWS:
-        seconds = _median(5, lambda view=view: stage.execute(f"view_{view}"))  # type: ignore[misc]
-        figures.append(Figure(f"view {view}", seconds * 1e3, "ms"))
-    stage.execute("enqueue_noops", _BATCH)
-    (plan,) = stage.value("explain_claim", worker)
-    blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
-    return [*figures, Figure("buffers of a claim of 100", float(blocks), "")]
+        looks = [partial(stage.execute, f"view_{view}") for stage in stages]
+        _in_turns(found, f"view {view}", _LOOKS, looks)
+    for into, stage, worker in zip(found, stages, workers, strict=True):
+        (plan,) = stage.value("explain_claim", worker)
+        blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+        into["buffers of a claim of 100"] = float(blocks)
+    return found
+
+
+def _in_turns(
+    found: list[dict[str, float]], metric: str, rounds: int, calls_: Sequence[Callable[[], object]]
+) -> None:
+    """Note the median milliseconds of each call under the metric's name."""
+    taken: list[list[float]] = [[] for _ in calls_]
+    for _ in range(rounds):
+        for own, once in zip(taken, calls_, strict=True):
+            began = time.perf_counter()
+            once()
+            own.append(time.perf_counter() - began)
+    for into, own in zip(found, taken, strict=True):
+        into[metric] = percentile(own, 0.5) * 1e3
+
+
+def _check_space(stage: Stage, jobs: int) -> None:
+    """
+    Make sure that so many jobs fit, as far as that can be seen from here.
+
+    Raises:
+        Unavailable: They do not.
+    """
+    free = stage.server.free_bytes(stage.connection)
+    if free is not None and free < 2 * jobs * _BYTES_PER_JOB:
+        raise Unavailable(
+            f"{jobs:,} jobs may need {2 * jobs * _BYTES_PER_JOB / 1e9:.1f} GB of disk"
+        )
 
 
 def _fill(stage: Stage, fill: dict[str, int]) -> None:
     """Put the rows where the functions would have moved them, as the schema's owner may."""
     stage.execute("routing_off")
-    for table, count in fill.items():
-        left = count
-        while left > 0:
-            stage.execute(f"fill_{table}", min(left, _CHUNK))
-            left -= _CHUNK
+    chunks = [
+        (table, first, min(first + _CHUNK - 1, count))
+        for table, count in fill.items()
+        for first in range(1, count + 1, _CHUNK)
+    ]
+    failed: list[psycopg.Error] = []
+    threads = [
+        threading.Thread(target=_fill_chunks, args=(stage, chunks[n::_FILLERS], failed))
+        for n in range(_FILLERS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
     stage.execute("routing_on")
-    stage.execute("vacuum")
+
+
+def _fill_chunks(
+    stage: Stage, chunks: list[tuple[str, int, int]], failed: list[psycopg.Error]
+) -> None:
+    try:
+        with stage.connect() as connection:
+            for table, first, last in chunks:
+                if failed:
+                    return
+                for part in ("jobs", table):
+                    query = statement(f"fill_{part}").encode()
+                    connection.execute(query, {"table": table, "first": first, "last": last})
+    except psycopg.Error as error:
+        failed.append(error)
 
 
 def _work(stage: Stage, worker: int) -> None:
@@ -92,12 +193,3 @@ def _work(stage: Stage, worker: int) -> None:
         stage.connection,
         calls.report([job.job_id for job in claimed], [job.token for job in claimed]),
     )
-
-
-def _median(rounds: int, once: Callable[[], None]) -> float:
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        once()
-        taken.append(time.perf_counter() - began)
-    return percentile(taken, 0.5)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgqueue.bench.model import FLOOR, Case, Figure, Unavailable, latencies
+from pgqueue.bench.model import FLOOR, Aim, Case, Figure, Of, Unavailable, latencies
 from pgqueue.bench.processes import helper, stamps_of, workers
 from pgqueue.bench.stamps import read_stamps
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from pgqueue.bench.settings import BenchSettings
     from pgqueue.bench.stage import Stage
 
-__all__ = ["cases", "spread_out"]
+__all__ = ["RATIO_AIM", "cases", "spread_out"]
+
+RATIO_AIM = Aim("p99 / p50", 2.5, least=False)
 
 CONCURRENCY = 50
 # Above the 50 ms within which a worker takes jobs for a stream and does not sleep between them.
@@ -32,21 +35,38 @@ _FLOOR = "bare NOTIFY"
 
 
 def cases(settings: BenchSettings) -> list[Case]:
-    """A bare notification, one idle worker, many idle workers with one slot and with fifty."""
+    """A bare notification and a bare loop, one idle worker, many with one slot and with fifty."""
     many = settings.idle_workers
-    return [
-        Case(workload="latency", name=_FLOOR, measure=_bare, system=FLOOR),
-        Case(workload="latency", name="1 idle worker", measure=_one, floor=_FLOOR),
+    found = [
+        Case(workload="latency", name=_FLOOR, measure=partial(_heard, words=()), system=FLOOR),
+        Case(
+            workload="latency",
+            name="bare psycopg loop",
+            measure=partial(_heard, words=("loop",)),
+            system=FLOOR,
+            floor=_FLOOR,
+        ),
+        Case(
+            workload="latency",
+            name="1 idle worker",
+            measure=_one,
+            floor=_FLOOR,
+            aims=(Aim("p50", 1.0, least=False, of=Of.ABOVE_FLOOR), RATIO_AIM),
+        ),
         *(
             Case(
                 workload="latency",
                 name=f"{many} idle workers of {slots} slot{'s' * (slots > 1)}",
                 measure=partial(_many, count=many, slots=slots),
                 floor=_FLOOR,
+                aims=(Aim("claims", 3, least=False),),
+                seconds=many / 10,
             )
             for slots in (1, CONCURRENCY)
         ),
     ]
+    own = 4 + settings.latency_jobs * sum(_PAUSES) / 2
+    return [replace(case, seconds=case.seconds + own) for case in found]
 
 
 def spread_out(stage: Stage, query: str) -> list[float]:
@@ -83,8 +103,8 @@ def _warm_up(stage: Stage, query: str) -> None:
     time.sleep(1.0)
 
 
-def _bare(stage: Stage) -> list[Figure]:
-    with helper(stage, "pgqueue.bench.listener") as found:
+def _heard(stage: Stage, *, words: tuple[str, ...]) -> list[Figure]:
+    with helper(stage, "pgqueue.bench.listener", *words) as found:
         _warm_up(stage, "notify_stamp")
         figures = latencies(spread_out(stage, "notify_stamp"))
         found.check()
@@ -127,4 +147,6 @@ def _many(stage: Stage, *, count: int, slots: int) -> list[Figure]:
         before = claims()
         seconds = spread_out(stage, "insert_stamp")
         per_job = (claims() - before) / len(seconds)
+        if per_job < 1:
+            raise Unavailable("claims were not counted: the worker claims by another call now")
     return [*latencies(seconds), Figure("claims", per_job, "per job")]

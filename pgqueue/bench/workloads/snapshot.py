@@ -1,7 +1,8 @@
 """
 The same work while another session holds a snapshot, so that vacuum can remove nothing.
 
-A feeder keeps the queue filled; each second the number of claimed jobs is read.
+A feeder keeps the queue filled, from an empty start; meanwhile the number of claimed jobs is read.
+Buffers are the blocks of the table ready and of its indexes that inserting and claiming touch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgqueue.bench.model import Case, Figure, Unavailable, percentile
+from pgqueue.bench.model import Aim, Case, Figure, Of, Unavailable, percentile
 from pgqueue.bench.processes import workers
 from pgqueue.bench.queries import statement
 from pgqueue.bench.workloads.drain import CONCURRENCY
@@ -26,44 +27,44 @@ if TYPE_CHECKING:
 
 __all__ = ["cases"]
 
-BACKLOG = 20_000
+BACKLOG = 30_000
 CHUNK = 5_000
 _TICK_SECONDS = 0.05
 _EDGE_SECONDS = 10.0
 _EDGE_SHARE = 0.25
 _PLAIN = "no snapshot"
+_FULL_AIMS = (
+    Aim("rate, last of first", 0.9, least=True),
+    Aim("rate, last part", 0.9, least=True, of=Of.FLOOR),
+    Aim("buffers, last of first", 1.1, least=False),
+)
+_STEADY_AIMS = (
+    Aim("p50, last of first", 1.3, least=False),
+    Aim("p50, last part", 1.3, least=False, of=Of.FLOOR),
+)
 _HOLDERS = {"a read-only snapshot": "hold_read_only", "a snapshot with an xid": "hold_xid"}
 
 
 def cases(settings: BenchSettings) -> list[Case]:
     """A full queue and a steady rate, without a snapshot and with two kinds of them."""
     rate = settings.rates[0]
-    stream_floor = f"{rate:,} jobs/s, {_PLAIN}"
-    found = [
-        Case(workload="snapshot", name=_PLAIN, measure=partial(_full, holder=None)),
-        *(
+    found: list[Case] = []
+    for prefix, measure, aims in (
+        ("", _full, _FULL_AIMS),
+        (f"{rate:,} jobs/s, ", partial(_steady, rate=rate), _STEADY_AIMS),
+    ):
+        found += [
             Case(
-                workload="snapshot", name=name, measure=partial(_full, holder=holder), floor=_PLAIN
+                workload="snapshot",
+                name=prefix + name,
+                measure=partial(measure, holder=holder),
+                floor=prefix + _PLAIN if holder else None,
+                aims=aims if holder else (),
+                runs=settings.long_runs,
+                seconds=settings.long_seconds + 5,
             )
-            for name, holder in _HOLDERS.items()
-        ),
-        Case(
-            workload="snapshot",
-            name=stream_floor,
-            measure=partial(_steady, holder=None, rate=rate),
-            runs_max=1,
-        ),
-    ]
-    found += [
-        Case(
-            workload="snapshot",
-            name=f"{rate:,} jobs/s, {name}",
-            measure=partial(_steady, holder=holder, rate=rate),
-            floor=stream_floor,
-            runs_max=1,
-        )
-        for name, holder in _HOLDERS.items()
-    ]
+            for name, holder in {_PLAIN: None, **_HOLDERS}.items()
+        ]
     return found
 
 
@@ -85,8 +86,8 @@ def _edge(seconds: float) -> float:
 
 def _full(stage: Stage, *, holder: str | None) -> list[Figure]:
     seconds = stage.settings.long_seconds
-    stop = threading.Event()
-    feeder = threading.Thread(target=_feed, args=(stage, stop), daemon=True)
+    stop, left = threading.Event(), [BACKLOG]
+    feeder = threading.Thread(target=_feed, args=(stage, stop, left), daemon=True)
     with _held(stage, holder), workers(stage, processes=1, concurrency=CONCURRENCY) as found:
         feeder.start()
         try:
@@ -104,7 +105,7 @@ def _full(stage: Stage, *, holder: str | None) -> list[Figure]:
     edge = _edge(seconds)
     first = [tick for tick in ticks if tick.at <= ticks[0].at + edge]
     last = [tick for tick in ticks if tick.at >= ticks[-1].at - edge]
-    return _edges(first, last)
+    return [*_edges(first, last), Figure("backlog, least", float(min(left)), "jobs")]
 
 
 def _edges(first: list[Counters], last: list[Counters]) -> list[Figure]:
@@ -115,8 +116,9 @@ def _edges(first: list[Counters], last: list[Counters]) -> list[Figure]:
         Figure("rate, first part", early, "jobs/s"),
         Figure("rate, last part", late, "jobs/s"),
         Figure("rate, last of first", late / early, ""),
-        Figure("buffers of ready, first part", _buffers(first), "per job"),
-        Figure("buffers of ready, last part", _buffers(last), "per job"),
+        Figure("buffers, first part", _buffers(first), "per job"),
+        Figure("buffers, last part", _buffers(last), "per job"),
+        Figure("buffers, last of first", _buffers(last) / max(_buffers(first), 1e-9), ""),
     ]
 
 
@@ -130,13 +132,15 @@ def _buffers(ticks: list[Counters]) -> float:
     )
 
 
-def _feed(stage: Stage, stop: threading.Event) -> None:
-    """Keep the backlog filled, from an empty start."""
+def _feed(stage: Stage, stop: threading.Event, left: list[float]) -> None:
+    """Keep the backlog filled, and note how small it was: at 0 the workers waited for us."""
     query, look = statement("enqueue_noops").encode(), statement("counters").encode()
     with stage.connect() as connection:
         fed = 0
         while not stop.wait(0.005):
             claimed = connection.execute(look).fetchall()[0][2]
+            if fed > BACKLOG:
+                left.append(fed - claimed)
             if fed - claimed < BACKLOG:
                 connection.execute(query, (CHUNK,))
                 fed += CHUNK

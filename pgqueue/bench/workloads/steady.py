@@ -1,4 +1,9 @@
-"""A steady stream of single-job transactions, one worker process: latency, and what a job costs."""
+"""
+A steady stream of single-job transactions, one worker process: latency, and what a job costs.
+
+Server CPU is that of all processes of the server: the producers' backends, the WAL writer,
+autovacuum, and backends that have ended. WAL and commits are those of a job's whole life.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgqueue.bench.model import Case, Figure, Unavailable, latencies
+from pgqueue.bench.model import Aim, Case, Figure, Unavailable, latencies
 from pgqueue.bench.pgbench import stop
 from pgqueue.bench.processes import stamps_of, workers
 from pgqueue.bench.queries import statement
@@ -25,6 +30,15 @@ _WARM_UP_SHARE = 0.2
 _PINGS = 20
 _EMPTY_SECONDS = 60.0
 _GRACE_SECONDS = 120.0
+_AIMS = {
+    1_000: (
+        Aim("p99", 10, least=False),
+        Aim("server CPU", 0.53, least=False),
+        Aim("WAL", 1_300, least=False),
+    ),
+    # Started in the time in which they were enqueued, but for one in a hundred.
+    5_000: (Aim("kept up", 0.99, least=True),),
+}
 
 Pair = tuple[float, float]  # when it was sent, and seen
 
@@ -36,6 +50,9 @@ def cases(settings: BenchSettings) -> list[Case]:
             workload="steady",
             name=f"{rate:,} jobs/s",
             measure=partial(_measure, rate=rate),
+            aims=_AIMS.get(rate, ()),
+            runs=settings.long_runs,
+            seconds=settings.long_seconds + 4,
         )
         for rate in settings.rates
     ]
@@ -108,9 +125,11 @@ def _costs(jobs: int, before: Counters, after: Counters, worker: float | None) -
 def _pace(pairs: list[Pair], sent_rate: float, rate: int) -> list[Figure]:
     seen = [time_seen for _, time_seen in pairs]
     span = max(seen) - min(seen)
+    started = len(seen) / span if span > 0 else float(rate)
     return [
         Figure("enqueued", sent_rate, "jobs/s"),
-        Figure("started", len(seen) / span if span > 0 else float(rate), "jobs/s"),
+        Figure("started", started, "jobs/s"),
+        Figure("kept up", started / sent_rate, ""),
     ]
 
 

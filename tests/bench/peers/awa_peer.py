@@ -39,6 +39,7 @@ class AwaPeer:
 
     module = "tests.bench.peers.awa_peer"
     bulk_jobs = 1_000
+    busy = _BUSY
 
     async def setup(self) -> dict[str, str]:
         """Install."""
@@ -58,12 +59,12 @@ class AwaPeer:
         return lambda count: client.insert_many_copy([BenchJob(0.0)] * count)
 
     async def unfinished(self, stack: AsyncExitStack) -> Callable[[], Awaitable[bool]]:
-        """By its view of all jobs."""
+        """By what it stores."""
         connection = await psycopg.AsyncConnection.connect(protocol.DSN, autocommit=True)
         stack.push_async_callback(connection.close)
 
         async def look() -> bool:
-            cursor = await connection.execute(_BUSY)
+            cursor = await connection.execute(self.busy)
             return bool((await cursor.fetchall())[0][0])
 
         return look
