@@ -54,7 +54,11 @@ def _cells(lines: Sequence[Line]) -> list[str]:
         first.system,
         first.case,
         ", ".join(figures),
-        ", ".join(f"{line.metric} {line.ratio:.2f}" for line in lines if line.ratio is not None),
+        ", ".join(
+            f"{line.metric} {line.ratio:.2f}"
+            for line in lines
+            if line.ratio is not None and line.unit
+        ),
         "; ".join(f"{line.metric} {line.told}" for line in lines if line.verdicts),
     ]
 

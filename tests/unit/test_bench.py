@@ -57,13 +57,8 @@ def test_the_ratio_is_the_median_of_the_ratios_within_a_run() -> None:
     floor, ours = _report([100, 200, 400], [50, 100, 200]).lines()
 
     assert (floor.ratio, floor.median) == (None, 200)
-    assert (ours.ratio, ours.median, ours.least, ours.most, len(ours.values)) == (
-        0.5,
-        100,
-        50,
-        200,
-        3,
-    )
+    assert (ours.ratio, ours.median, ours.least, ours.most) == (0.5, 100, 50, 200)
+    assert set(ours.values) == {0, 1, 2}
 
 
 def test_a_run_without_its_floor_has_no_ratio() -> None:
@@ -117,9 +112,7 @@ def test_markdown_is_one_table_with_what_it_rests_on() -> None:
     lines = markdown(Report(report.samples, missing, report.facts)).splitlines()
 
     assert lines[0].count("|") == lines[1].count("|") == lines[3].count("|") == 7
-    assert lines[3].startswith(
-        "| w | pgqueue | ours | rate 80.0 jobs/s | rate 0.80 | rate at least"
-    )
+    assert lines[3].startswith("| w | pgqueue | ours | rate 80.0 jobs/s | rate 0.80 | rate at")
     assert "- PostgreSQL: 18" in lines
     assert lines[-1] == "- not measured: w, pgqueue, long: no pgbench | found"
 
@@ -202,7 +195,7 @@ def test_a_file_keeps_other_workloads(tmp_path: Path) -> None:
     report = load([path])
 
     assert [line.median for line in report.lines()] == [1, 100, 50]
-    assert report.facts == {"PostgreSQL": "18 and 17"}
+    assert report.facts == {"PostgreSQL": "18 | 17"}
 
 
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
@@ -210,7 +203,7 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     path.write_text("[]")
 
-    with pytest.raises(ConfigurationError, match="figures.json is not a report"):
+    with pytest.raises(ConfigurationError, match=r"figures\.json is not a report"):
         load([path])
 
 

@@ -70,7 +70,7 @@ select pg_notify('pgqueue_bench', payload ->> 'sent') from stored;
 
 -- name: take_plain
 delete from pgqueue_bench.plain p
-where p.ctid = any (array(select t.ctid from pgqueue_bench.plain t order by t.id limit 1 for update skip locked))
+where p.ctid = any (array(select t.ctid from pgqueue_bench.plain t order by t.id limit 100 for update skip locked))
 returning (p.payload ->> 'sent')::double precision;
 
 -- name: listen
