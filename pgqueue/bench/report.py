@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Line", "Missing", "Report", "number"]
 
 Values = dict[int, float]  # by run
+_OTHER = " | "  # between facts that differ from run to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ class Report:
         missing = [found for found in self.missing if found.case.workload not in again]
         facts = dict(self.facts)
         for name, value in later.facts.items():
-            known = facts.get(name, value)
-            facts[name] = known if value in known.split(" | ") else f"{known} | {value}"
+            known = [*facts.get(name, value).split(_OTHER), *value.split(_OTHER)]
+            facts[name] = _OTHER.join(dict.fromkeys(known))
         return Report((*samples, *later.samples), (*missing, *later.missing), facts)
 
     def to_dict(self) -> dict[str, Any]:

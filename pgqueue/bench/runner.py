@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE_SECONDS", "Step", "run_cases", "seconds_of", "steps_of"]
 
-STAGE_SECONDS = 1.0  # to make and drop a database
+STAGE_SECONDS = 0.6  # to make and drop a database
 
 _log = logging.getLogger("pgqueue.bench")
 

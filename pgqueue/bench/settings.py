@@ -39,7 +39,7 @@ class BenchSettings:
     long_seconds: float = 60.0
     jobs: int = 100_000
     heavy_jobs: int = 100_000
-    latency_jobs: int = 200
+    latency_jobs: int = 100
     producers: tuple[int, ...] = (1, 8, 32, 64)
     processes: tuple[int, ...] = (1, 4)
     rates: tuple[int, ...] = (1_000, 5_000)
@@ -106,9 +106,9 @@ _QUICK = BenchSettings(
     runs=1,
     long_runs=1,
     seconds=1.0,
-    long_seconds=5.0,
+    long_seconds=4.0,
     jobs=10_000,
     heavy_jobs=2_000,
-    latency_jobs=20,
+    latency_jobs=15,
     scale=0.01,
 )

@@ -31,7 +31,7 @@ _GRACE_SECONDS = 700.0
 _SETUP_SECONDS = 120.0
 _CLIENTS = (1, 8)
 _TAIL_LINES = 3
-_DRAIN_SECONDS = 8.0  # of half the jobs by a quick peer, about
+_DRAINED_PER_SECOND = 12_000  # were each peer to drain all jobs, and not its share, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ def _cases(one: Prepared, settings: BenchSettings) -> Iterator[Case]:
         aims: tuple[Aim, ...] = ()
         if n == 1 and one.peer.times is not None:
             aims = (Aim("rate", one.peer.times, least=True, of=Of.PEER),)
-        yield _case(one, "drain", name, command, 5 + _DRAIN_SECONDS * jobs / 50_000, aims)
+        yield _case(one, "drain", name, command, 4 + settings.jobs / _DRAINED_PER_SECOND, aims)
     command = ["latency", str(settings.latency_jobs)]
     aims = (Aim("p50", 0.5, least=False, of=Of.BEST_PEER),) if one.peer.name == BY_CLIENT else ()
-    yield _case(one, "latency", "1 idle worker", command, 7 + settings.latency_jobs * 0.12, aims)
+    yield _case(one, "latency", "1 idle worker", command, 7 + settings.latency_jobs * 0.13, aims)
 
 
 def _case(  # as many as a case has

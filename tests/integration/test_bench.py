@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,6 +16,9 @@ from pgqueue.bench.producing import describe_producers, transactions_per_second
 from pgqueue.bench.stage import scratch_place
 from tests.support.cli import Cli, command, environ, program
 from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SMALL = ("--quick", "--seconds", "1", "--jobs", "300")
 _SECONDS = 110.0
@@ -44,9 +47,9 @@ def test_a_drain_is_measured_beside_the_sql_alone(empty_dsn: str) -> None:
     """Every case has its rate; nothing is left on the server."""
     told = _run(empty_dsn, "drain", *_SMALL, "--json")
     rates = {line["case"]: line for line in told["figures"] if line["metric"] == "rate"}
-    cases = {"1 worker process", "2 worker processes"}
+    cases = {"1 worker process", "4 worker processes"}
     if find_pgbench() is not None:
-        cases |= {"SQL alone, 1 client", "SQL alone, 2 clients"}
+        cases |= {"SQL alone, 1 client", "SQL alone, 4 clients"}
 
     assert cases == set(rates)
     assert all(line["median"] > 0 for line in rates.values())
@@ -63,7 +66,7 @@ def test_an_empty_database_can_be_named_and_is_left_empty(empty_dsn: str) -> Non
     told = _run(empty_dsn, "latency", *_SMALL, "--json", "--database")
     one = [line for line in told["figures"] if line["case"] == "1 idle worker"]
 
-    assert {line["metric"] for line in one} == {"p50", "p95", "p99"}
+    assert {line["metric"] for line in one} == {"p50", "p95", "p99", "p99 / p50"}
     assert all(line["ratio"] > 0 for line in one)
     assert _schemas(empty_dsn) == []
 
@@ -111,10 +114,42 @@ def test_a_benchmark_that_is_interrupted_cleans_up(empty_dsn: str, number: signa
     assert _schemas(empty_dsn) == []
 
 
-def test_growth_reaches_every_size(empty_dsn: str) -> None:
-    """A thousandth of the sizes; all views answer."""
-    told = _run(empty_dsn, "growth", *_SMALL, "--json")
-    cases = {line["case"] for line in told["figures"]}
+@pytest.mark.parametrize("more", [(), ("--database",)])
+def test_growth_compares_every_size_with_an_empty_queue(
+    empty_dsn: str, more: tuple[str, ...]
+) -> None:
+    """A thousandth of the sizes; in turns, or one after the other in one database."""
+    told = _run(empty_dsn, "growth", *_SMALL, "--scale", "0.001", "--json", *more)
+    last = [line for line in told["figures"] if line["case"] == "10,000 finished and 1,000 ready"]
+    judged = {line["metric"] for line in last if line["verdicts"]}
 
     assert told["missing"] == []
-    assert "10,000 finished and 1,000 ready" in cases
+    assert judged == {line["metric"] for line in last if line["metric"].endswith("empty queue's")}
+    assert len(judged) == 6
+
+
+@pytest.mark.slow
+def test_a_held_snapshot_is_measured_with_its_worker(empty_dsn: str) -> None:
+    """First part, last part, and what the worker's feeder left."""
+    told = _run(empty_dsn, "snapshot", *_SMALL, "--long-seconds", "2", "--json")
+    held = {
+        line["metric"]: line for line in told["figures"] if line["case"] == "a read-only snapshot"
+    }
+
+    assert all(not found["failed"] for found in told["missing"])
+    assert held["rate, last of first"]["verdicts"]
+    assert held["buffers, last part"]["median"] > 0
+    assert held["backlog, least"]["median"] > 0
+
+
+def test_figures_of_several_runs_make_one_table(empty_dsn: str, tmp_path: Path) -> None:
+    """Measured one by one and kept in files; showing them needs no server."""
+    first, second = str(tmp_path / "first.json"), str(tmp_path / "second.json")
+    _run(empty_dsn, "bulk", *_SMALL, "--save", first, "--json")
+    _run(empty_dsn, "features", *_SMALL, "--save", second, "--json")
+    result = Cli("host=/nowhere")("bench", "--from", first, "--from", second, "--markdown")
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+
+    assert result.exit_code == 0, result.stderr
+    assert {row.split(" | ")[0] for row in rows} == {"| workload", "| ---", "| bulk", "| features"}
+    assert any("rate at least 0.5 of the floor: " in row for row in rows)

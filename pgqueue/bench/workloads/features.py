@@ -19,7 +19,7 @@ __all__ = ["cases"]
 # Each running transactional handler has a connection of its own.
 _CONCURRENCY = 16
 _CHUNK = 1_000
-_PER_SECOND = 1_000  # about
+_PER_SECOND = 800  # about
 
 
 def cases(settings: BenchSettings) -> list[Case]:
