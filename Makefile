@@ -41,7 +41,8 @@ test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
 
 .PHONY: bench
 bench: $(STAMP) ## Measure pgqueue beside its peers; ARGS='drain --quick' for less
-	$(call step,an environment for the peers,test -x $(PEERS)/bin/pip || $(BIN)/python -m venv $(PEERS); \
+	$(call step,uvloop for all and an environment for the peers,$(BIN)/python -m pip install -q uvloop; \
+		test -x $(PEERS)/bin/pip || $(BIN)/python -m venv $(PEERS); \
 		$(PEERS)/bin/python -m pip install -q asyncpg 'psycopg[binary]' psycopg-pool uvloop)
 	$(call step,bench,$(BIN)/python -m tests.bench --peers $(PEERS) $(ARGS))
 

@@ -12,33 +12,41 @@ from typing import Any
 
 import click
 
-from pgqueue.bench import BenchSettings, cases_of
+from pgqueue.bench import BenchSettings, Report, cases_of
+from pgqueue.bench.markdown import markdown
 from pgqueue.bench.saved import load
 from pgqueue.cli.base import Command, handled
 from pgqueue.cli.bench import Output, measured, open_place, output, show, sizes
 from pgqueue.cli.output import note
-from tests.bench.cases import PEERS, describe, peer_cases, prepare
+from tests.bench.cases import PEERS, ROOT, describe, peer_cases, prepare
+
+README = ROOT / "README.md"
+_MARKS = ("<!-- figures -->", "<!-- /figures -->")
 
 
 @click.command(cls=Command)
 @click.argument("workloads", nargs=-1)
 @sizes
 @output
+@click.option("--readme", is_flag=True, help="Write the table into README.md.")
 @click.option(
     "--peers",
     type=click.Path(file_okay=False, path_type=Path),
     help="The peers' environment; none: no peers.",
 )
-def bench(*, workloads: tuple[str, ...], peers: Path | None, **given: Any) -> None:
+def bench(*, workloads: tuple[str, ...], readme: bool, peers: Path | None, **given: Any) -> None:
     """Measure pgqueue and its peers on one server, in turns."""
-    handled(lambda: _bench(workloads, peers=peers, given=given))
+    report = handled(lambda: _bench(workloads, peers=peers, given=given))
+    if readme:
+        README.write_text(with_figures(README.read_text("utf-8"), report), "utf-8")
 
 
-def _bench(workloads: tuple[str, ...], *, peers: Path | None, given: dict[str, Any]) -> None:
+def _bench(workloads: tuple[str, ...], *, peers: Path | None, given: dict[str, Any]) -> Report:
     wanted = Output.taken_from(given)
     if wanted.files:
-        show(load(wanted.files), wanted)
-        return
+        report = load(wanted.files)
+        show(report, wanted)
+        return report
     settings = BenchSettings.of(**given)
     cases = cases_of(settings, workloads)
     with open_place() as place:
@@ -52,6 +60,20 @@ def _bench(workloads: tuple[str, ...], *, peers: Path | None, given: dict[str, A
             cases += [case for case in beside if case.workload in workloads_wanted]
         report = measured(cases, place, settings, facts=facts, save=wanted.save)
     show(report, wanted)
+    return report
+
+
+def with_figures(text: str, report: Report) -> str:
+    """
+    Put a report's table between the two marks in a text.
+
+    Args:
+        text: Of README.md.
+        report: What was measured.
+    """
+    head, _, rest = text.partition(_MARKS[0])
+    _, _, tail = rest.partition(_MARKS[1])
+    return f"{head}{_MARKS[0]}\n{markdown(report)}\n{_MARKS[1]}{tail}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pgqueue.bench import BenchSettings
     from pgqueue.bench.stage import Place, Stage
 
-__all__ = ["PEERS", "Peer", "describe", "peer_cases", "prepare"]
+__all__ = ["PEERS", "ROOT", "Peer", "describe", "peer_cases", "prepare"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _GRACE_SECONDS = 700.0
@@ -102,18 +102,18 @@ def _cases(one: Prepared, settings: BenchSettings) -> Iterator[Case]:
     seconds = str(settings.seconds)
     for n in _CLIENTS:
         name, command = f"{n} producer{'s' * (n > 1)}", ["enqueue", str(n), seconds]
-        yield _case(one, "enqueue", name, command, settings.seconds + 3)
-    yield _case(one, "bulk", "its own way", ["bulk", seconds], settings.seconds + 3)
+        yield _case(one, "enqueue", name, command, settings.seconds + 2)
+    yield _case(one, "bulk", "its own way", ["bulk", seconds], settings.seconds + 2)
     jobs = max(100, round(settings.jobs * one.peer.share))
     for n in settings.processes:
         name, command = f"{n} process{'es' * (n > 1)}", ["drain", str(jobs), str(n)]
         aims: tuple[Aim, ...] = ()
         if n == 1 and one.peer.times is not None:
             aims = (Aim("rate", one.peer.times, least=True, of=Of.PEER),)
-        yield _case(one, "drain", name, command, 4 + settings.jobs / _DRAINED_PER_SECOND, aims)
+        yield _case(one, "drain", name, command, 3 + settings.jobs / _DRAINED_PER_SECOND, aims)
     command = ["latency", str(settings.latency_jobs)]
     aims = (Aim("p50", 0.5, least=False, of=Of.BEST_PEER),) if one.peer.name == BY_CLIENT else ()
-    yield _case(one, "latency", "1 idle worker", command, 7 + settings.latency_jobs * 0.13, aims)
+    yield _case(one, "latency", "1 idle worker", command, 5 + settings.latency_jobs * 0.13, aims)
 
 
 def _case(  # as many as a case has

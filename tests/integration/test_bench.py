@@ -124,7 +124,7 @@ def test_growth_compares_every_size_with_an_empty_queue(
     judged = {line["metric"] for line in last if line["verdicts"]}
 
     assert told["missing"] == []
-    assert judged == {line["metric"] for line in last if line["metric"].endswith("empty queue's")}
+    assert judged == {line["metric"] for line in last if line["metric"].endswith("/ empty")}
     assert len(judged) == 6
 
 

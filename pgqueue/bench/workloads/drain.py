@@ -48,7 +48,7 @@ def cases(settings: BenchSettings) -> list[Case]:
                 name=floor,
                 measure=partial(_sql_alone, clients=count),
                 aims=(Aim(_WHOLE_WAL, 1_100, least=False),),
-                seconds=2 + settings.jobs / (30_000 * count**0.5),
+                seconds=1 + settings.jobs / (30_000 * count**0.5),
             ),
             Case(
                 workload="drain",
@@ -56,7 +56,7 @@ def cases(settings: BenchSettings) -> list[Case]:
                 measure=partial(_workers, processes=count),
                 floor=floor,
                 aims=(_AIM,) if count == _AIMED else (),
-                seconds=5 + settings.jobs / (15_000 * count**0.5),
+                seconds=2.5 + settings.jobs / (15_000 * count**0.5),
             ),
         ]
     return found

@@ -23,7 +23,7 @@ __all__ = ["cases"]
 _WORKER_BESIDE = 8
 _AIM = Aim("rate", 0.75, least=True, of=Of.FLOOR)
 _AIMED = (1, 8, 32)
-_EXTRA_SECONDS = 0.5
+_EXTRA_SECONDS = 0.2
 _CONCURRENCY = 500
 
 

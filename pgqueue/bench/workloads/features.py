@@ -31,7 +31,7 @@ def cases(settings: BenchSettings) -> list[Case]:
             f"{'es' * (n > 1)}",
             measure=partial(_measure, processes=n),
             runs=settings.long_runs,
-            seconds=5 + settings.heavy_jobs / (_PER_SECOND * n**0.6),
+            seconds=3 + settings.heavy_jobs / (_PER_SECOND * n**0.6),
         )
         for n in settings.processes
     ]

@@ -60,12 +60,12 @@ def cases(settings: BenchSettings) -> list[Case]:
                 measure=partial(_many, count=many, slots=slots),
                 floor=_FLOOR,
                 aims=(Aim("claims", 3, least=False),),
-                seconds=many / 10,
+                seconds=many / 20,
             )
             for slots in (1, CONCURRENCY)
         ),
     ]
-    own = 4 + settings.latency_jobs * sum(_PAUSES) / 2
+    own = 3 + settings.latency_jobs * sum(_PAUSES) / 2
     return [replace(case, seconds=case.seconds + own) for case in found]
 
 

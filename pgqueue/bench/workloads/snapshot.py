@@ -61,7 +61,7 @@ def cases(settings: BenchSettings) -> list[Case]:
                 floor=prefix + _PLAIN if holder else None,
                 aims=aims if holder else (),
                 runs=settings.long_runs,
-                seconds=settings.long_seconds + 4,
+                seconds=settings.long_seconds + 2.5,
             )
             for name, holder in {_PLAIN: None, **_HOLDERS}.items()
         ]

@@ -53,7 +53,7 @@ def cases(settings: BenchSettings) -> list[Case]:
             measure=partial(_measure, rate=rate),
             aims=_AIMS.get(rate, ()),
             runs=settings.long_runs,
-            seconds=settings.long_seconds + 4,
+            seconds=settings.long_seconds + 3,
         )
         for rate in settings.rates
     ]
