@@ -53,6 +53,7 @@ class BenchSettings:
             ("seconds", self.seconds, 0.5, 3_600),
             ("long seconds", self.long_seconds, 2, 3_600),
             ("jobs", self.jobs, 100, 10_000_000),
+            ("latencies", self.latency_jobs, 2, 10_000),
             ("scale", self.scale, 0.0001, 10),
         ):
             if not least <= value <= most:
@@ -68,6 +69,7 @@ class BenchSettings:
         seconds: float | None = None,
         long_seconds: float | None = None,
         jobs: int | None = None,
+        latencies: int | None = None,
         scale: float | None = None,
     ) -> BenchSettings:
         """
@@ -80,6 +82,7 @@ class BenchSettings:
             seconds: As the attribute.
             long_seconds: As the attribute.
             jobs: As the attribute; of the heavy ones too.
+            latencies: Of each case of that workload.
             scale: As the attribute.
         """
         said = {
@@ -89,6 +92,7 @@ class BenchSettings:
             "long_seconds": long_seconds,
             "jobs": jobs,
             "heavy_jobs": jobs,
+            "latency_jobs": latencies,
             "scale": scale,
         }
         given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}

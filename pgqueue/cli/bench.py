@@ -27,6 +27,7 @@ _SIZES = (
     click.option("--seconds", type=float, help="How long a short case lasts.  [default: 10]"),
     click.option("--long-seconds", type=float, help="How long a long one lasts.  [default: 60]"),
     click.option("--jobs", type=int, help="How many jobs are drained.  [default: 100000]"),
+    click.option("--latencies", type=int, help="How many latencies are taken.  [default: 100]"),
     click.option("--scale", type=float, help="Of growth; 1: 10 million jobs.  [default: 1]"),
     click.option("--quick", is_flag=True, help="Every case, small and once, in minutes."),
 )
