@@ -43,7 +43,7 @@ select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::double precision,
 select exists (select from pgqueue.ready) or exists (select from pgqueue.running) or exists (select from pgqueue.scheduled);
 
 -- name: finished
-select count(*), max(extract(epoch from f.finished_at))::double precision
+select count(*), min(extract(epoch from f.started_at))::double precision, max(extract(epoch from f.finished_at))::double precision
 from pgqueue.finished f where f.job_type = %s and f.status = 'succeeded' and f.finished_at > to_timestamp(%s);
 
 -- name: data_directory
@@ -197,4 +197,4 @@ insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' fro
 select coalesce(array_agg(e.job_id) filter (where e.refused is null), '{}')::text as ids,
     coalesce(array_agg(e.token) filter (where e.refused is null), '{}')::text as tokens,
     coalesce(max(e.pos) + 1, :floor::bigint) as floor
-from pgqueue.exchange(:worker::bigint, '{default}', 100, array[0, :floor::bigint, 0, 0], :ids::uuid[], :tokens::bigint[]) e \gset
+from pgqueue.exchange(:worker::bigint, '{default}', :batch, array[0, :floor::bigint, 0, 0], :ids::uuid[], :tokens::bigint[]) e \gset
