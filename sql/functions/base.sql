@@ -120,7 +120,7 @@ as $$
     select date_trunc('minute', p_ended_at), p_job_type, p_queue, p_worker_id, p_outcome,
         width_bucket(w.wait, pgqueue.stats_bounds()), width_bucket(w.run, pgqueue.stats_bounds()),
         1, coalesce(w.wait, 0), coalesce(w.run, 0)
-    from (select greatest(extract(epoch from p_started_at - p_ready_at), 0)::double precision as wait,
-                 greatest(extract(epoch from p_ended_at - p_started_at), 0)::double precision as run) w;
+    from (select greatest(date_part('epoch', p_started_at - p_ready_at), 0) as wait,
+                 greatest(date_part('epoch', p_ended_at - p_started_at), 0) as run) w;
 $$;
 revoke all on function pgqueue.count_outcome(text, text, bigint, text, timestamptz, timestamptz, timestamptz) from public;

@@ -75,20 +75,32 @@ set enable_seqscan = off
 set enable_sort = off
 set enable_bitmapscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    v_types text[] := pgqueue.check_worker(p_worker);
+    v_alive boolean;
+    v_types text[];
     v_queues integer;
-    v_max_attempts integer := (select s.max_attempts from pgqueue.settings s where s.only_row);
+    v_max_attempts integer;
     v_not_now text[];
 begin
-    p_queues := coalesce(p_queues, (select w.queues from pgqueue.workers w where w.id = p_worker));
-    v_queues := cardinality(p_queues);
     if p_limit is null or p_limit < 1 or p_limit > 10000 then
         raise exception using errcode = 'PQ006', message = format('p_limit is %s, not between 1 and 10000', p_limit);
     end if;
-    select array_agg(t.job_type) into v_not_now from pgqueue.job_types t where t.paused_at is not null or not t.enabled;
+    -- check_worker() written out, in one query with what else is looked up; it words the refusals. Lock, then look.
+    perform pg_advisory_xact_lock_shared(7067003, (p_worker % 2147483647)::integer);
+    select w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease >= clock_timestamp(), w.job_types,
+        coalesce(p_queues, w.queues), s.max_attempts,
+        array(select t.job_type from pgqueue.job_types t where t.paused_at is not null or not t.enabled)
+    into v_alive, v_types, p_queues, v_max_attempts, v_not_now
+    from pgqueue.settings s
+    left join pgqueue.workers w on w.id = p_worker
+    where s.only_row;
+    if v_alive is not true or current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        perform pgqueue.check_worker(p_worker);
+    end if;
+    v_queues := cardinality(p_queues);
     return query
         with picked as materialized (
             select x.*
@@ -100,7 +112,7 @@ begin
                     and r.priority = (lane.n / v_queues)::smallint
                     and r.pos >= coalesce(p_floors[lane.n % v_queues * 4 + lane.n / v_queues + 1], 0)
                     and (v_types is null or r.job_type = any (v_types))
-                    and (v_not_now is null or r.job_type <> all (v_not_now))
+                    and (v_not_now = '{}' or r.job_type <> all (v_not_now))
                     and (r.expires_at is null or r.expires_at > clock_timestamp())
                     and not exists (select from pgqueue.queues k where k.queue = p_queues[lane.n % v_queues + 1] and k.paused_at is not null)
                     -- A queue named twice: its second lane would find the rows that the first has locked, and they are ours.
@@ -133,7 +145,7 @@ begin
             from owned o
         )
         select o.job_id, o.token, o.job_type, o.queue, o.priority, o.pos, o.attempts + 1, o.max_attempts,
-            extract(epoch from o.timeout)::double precision, o.payload, o.headers, o.tenant_id, o.created_at, o.ready_at
+            date_part('epoch', o.timeout), o.payload, o.headers, o.tenant_id, o.created_at, o.ready_at
         from owned o;
 end
 $$;
@@ -187,7 +199,7 @@ begin
     return query
         select p_job_id, v_token, v_ready.job_type, v_ready.queue, v_ready.priority, v_ready.pos, v_ready.attempts + 1,
             coalesce(v_job.max_attempts, v_type.max_attempts, s.max_attempts),
-            extract(epoch from v_timeout)::double precision, v_job.payload::text, v_job.headers::text, v_job.tenant_id,
+            date_part('epoch', v_timeout), v_job.payload::text, v_job.headers::text, v_job.tenant_id,
             v_job.created_at, v_ready.ready_at
         from pgqueue.settings s;
 end

@@ -42,6 +42,7 @@ set enable_bitmapscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_now timestamptz := clock_timestamp();
@@ -81,8 +82,8 @@ begin
                 width_bucket(m.run, pgqueue.stats_bounds()) as run_bucket
             from (
                 select f.job_type, f.queue, f.worker_id, f.status,
-                    greatest(extract(epoch from f.started_at - f.ready_at)::double precision, 0) as wait,
-                    greatest(extract(epoch from v_now - f.started_at)::double precision, 0) as run
+                    greatest(date_part('epoch', f.started_at - f.ready_at), 0) as wait,
+                    greatest(date_part('epoch', v_now - f.started_at), 0) as run
                 from moved f
             ) m
         ) b

