@@ -225,8 +225,9 @@ def test_health_sees_what_maintenance_left_undone(db: Db) -> None:
     insert(db, run_at="2100-01-01")
     db.execute("update pgqueue.scheduled set due_at = now() - interval '30 seconds'")
     db.execute(
-        "insert into pgqueue.stats_log select date_trunc('minute', now()), 't', 'q', null,"
-        " 'failed', null, null, 1, 0, 0 from generate_series(1, 10001)"
+        "insert into pgqueue.stats_log (minute, job_type, queue, outcome, jobs, wait_seconds,"
+        " run_seconds) select date_trunc('minute', now()), 't', 'q', 'failed', 1, 0, 0"
+        " from generate_series(1, 10001)"
     )
     run_one(db, timeout="1 hour")
     db.execute("update pgqueue.running set deadline_at = now() - interval '10 minutes'")
