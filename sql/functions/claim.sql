@@ -12,7 +12,8 @@
 -- One plan at every size, with and without statistics: lanes (priority, then queue) come from one function scan, so no join
 -- order is left to choose; the lateral subquery can only be an index scan in the order of ready_claim_key, the DELETE
 -- goes by ctid, each job is looked up by its primary key. With a plain join the generic plan hashed whole tables
--- (100 ms instead of 1 ms). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
+-- (100 ms instead of 1 ms). force_generic_plan: left to itself the planner thinks each custom plan cheaper and plans at every
+-- call (a claim of one job with its commit 827 -> 335 us of CPU, of 100 jobs 26 -> 19 us each). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
 -- runs once per row of a nested loop and claims more than the limit.
 -- Proved by tests/sql/test_claim.py and tests/races/test_claim.py.
 

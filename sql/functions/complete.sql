@@ -32,7 +32,7 @@ revoke all on function pgqueue.outcome_problem(jsonb) from public;
 -- Complete the jobs that their tokens still own; returns how many. p_outcomes NULL = all plain.
 -- Locks running rows in job_id order, then jobs rows of keyed jobs. One statement moves the batch and counts it. The
 -- DELETE is one scan of running_pkey in job_id order for just these ids: coalesce() keeps the pairs from becoming a join,
--- whose order the planner would choose.
+-- whose order the planner would choose. One generic plan as in claim(): 913 -> 348 us for a job alone, with its commit.
 create or replace function pgqueue.complete_owned(p_job_ids uuid[], p_tokens bigint[], p_outcomes jsonb[])
 returns bigint
 language plpgsql
@@ -50,17 +50,19 @@ declare
     v_flagged uuid[];
     v_rich bigint[];
 begin
-    with given as materialized (
-        select distinct on (u.job_id, u.token) u.job_id, u.token, u.outcome
-        from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
-        order by u.job_id, u.token
-    ), gone as (
+    with gone as (
         delete from pgqueue.running r
         where r.job_id = any (p_job_ids)
-            and coalesce((r.job_id, r.token) in (select g.job_id, g.token from given g), false)
+            and coalesce((r.job_id, r.token) in (
+                select u.job_id, u.token from unnest(p_job_ids, p_tokens) as u (job_id, token)), false)
         returning r.*
+    ), given as (
+        select distinct on (u.job_id, u.token) u.job_id, u.token, u.outcome
+        from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
+        where p_outcomes is not null
+        order by u.job_id, u.token
     ), owned as materialized (
-        select x.*, g.outcome from gone x join given g on g.job_id = x.job_id and g.token = x.token
+        select x.*, g.outcome from gone x left join given g on g.job_id = x.job_id and g.token = x.token
     ), moved as (
         insert into pgqueue.finished (job_id, status, job_type, queue, token, attempt, worker_id, ready_at, started_at,
             finished_at, result, result_url, errors, metrics, progress, progress_message)

@@ -176,9 +176,11 @@ create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency
 create unique index jobs_unique_key on pgqueue.jobs (tenant_id, unique_key) nulls not distinct
     where unique_key is not null;
 
--- Positions only grow; a job that comes back draws a new one. Workers' claim floors rest on this.
+-- Positions only grow; a job that comes back draws a new one. Workers' claim floors rest on this. Never CACHE: a session
+-- that drew 32 positions an hour ago would insert below every floor, and ahead of all who came in between.
 create sequence pgqueue.position_seq as bigint;
--- Fencing tokens: drawn at each claim, never reused.
+-- Fencing tokens: drawn at each claim, never reused. Never CACHE: a receiver rejects the lower of two tokens of a job, so a
+-- later claim by another session must draw a higher one.
 create sequence pgqueue.token_seq as bigint;
 
 -- flags (ready, scheduled, blocked, running): bit 0 (1) = the job holds a unique_key.
