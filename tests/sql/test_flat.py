@@ -137,7 +137,7 @@ def _scans(db: Db, query: str, running: list[Claimed]) -> dict[str, int]:
         before = _counted(db)
         db.execute(query)
         after = _counted(db)
-        if turn < 6:  # noqa: PLR2004
+        if turn < 6:
             db.commit()
     db.rollback()
     return {t: after[t] - before[t] for t in _TABLES if after[t] > before[t]}
