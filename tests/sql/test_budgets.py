@@ -42,9 +42,9 @@ _REPORT = (
 )
 # Per job, in batches of 100.
 _BUFFERS_MAX = {"enqueue": 11.5, "claim": 12.5, "report": 6.5}
-_WAL_BYTES_MAX = {"enqueue": 500, "claim": 340, "report": 365}
-# The aim is 1,100; 1,149 were counted.
-_WAL_BYTES_LIFE = 1_180
+_WAL_BYTES_MAX = {"enqueue": 500, "claim": 350, "report": 380}
+# The aim is 1,100. Here, where every page is new, about 1,200; in a long run 1,149.
+_WAL_BYTES_LIFE = 1_220
 
 
 class Cost(NamedTuple):
