@@ -22,7 +22,7 @@ from tests.support.databases import scratch_database, violations
 from tests.support.psql import install_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_postgresql.executors import NoopExecutor
 
@@ -57,6 +57,27 @@ def cluster() -> Iterator[Cluster]:
 schema_template = factories.postgresql_noproc(
     depends_on="cluster", dbname=f"pgqueue_test_{os.getpid()}", load=[install_schema]
 )
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Note a figure; all of them are printed at the end of the run."""
+    return lambda text: record_property("figure", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests noted."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    figures = sorted(
+        f"{value}"
+        for report in reports
+        for name, value in report.user_properties
+        if name == "figure"
+    )
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.line(line)
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tests.conftest import Connect
     from tests.support.sqljobs import Db
 
+# Their asserts say as much as those of tests. Imported by test_permutations.py, later than this.
+for _name in ("specs_claim", "specs_doorbell", "specs_finish", "specs_keys"):
+    pytest.register_assert_rewrite(f"tests.races.{_name}")
+
 
 class Open:
     """Opens connections whose statements end by themselves."""

@@ -1,0 +1,117 @@
+"""The stepper finds what it is there to find: specs against functions broken on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.races.stepper import Broken, explore
+from tests.races.test_permutations import SPECS
+from tests.support.sqljobs import value
+
+if TYPE_CHECKING:
+    from tests.races.conftest import Open
+    from tests.support.sqljobs import Db
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """Texts in functions, replaced."""
+
+    name: str
+    edits: list[tuple[str, str, str]]  # function, old, new
+    spec: str
+    found: str  # in the message of the failure
+
+
+MUTANTS = [
+    Mutant(
+        "a completion by job id alone",
+        [
+            (
+                "complete_owned",
+                "coalesce((r.job_id, r.token) in (select g.job_id, g.token from given g), false)",
+                "true",
+            ),
+            ("complete_owned", "g.job_id = x.job_id and g.token = x.token", "g.job_id = x.job_id"),
+            ("completed_status", "and f.token = p_token ", ""),
+        ],
+        "complete / rescue / heir",
+        "completed by the zombie, and claimed by its heir",
+    ),
+    Mutant(
+        "a claim that locks nothing",
+        [("claim", "for update of r skip locked", "")],
+        "claim / claim",
+        "23505",
+    ),
+    Mutant(
+        "a trigger that gives the door's lock back before its commit",
+        [
+            (
+                "route_inserted",
+                "and not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first))",
+                """and not (pg_try_advisory_lock_shared(7067001, hashtext(v_first))
+                    and pg_advisory_unlock_shared(7067001, hashtext(v_first)))""",
+            )
+        ],
+        "insert / insert / sleep",
+        "nobody has rung",
+    ),
+    Mutant(
+        "a doorman that leaves without a word",
+        [("leave", "if not p_pass or", "if true or")],
+        "insert / sleep and pass the door on / sleep",
+        "the bench has not heard of it",
+    ),
+    Mutant(
+        "a cancel that looks once",
+        [("cancel", "for i in 1..100 loop", "for i in 1..1 loop")],
+        "claim / cancel / update",
+        "PQ002",
+    ),
+    Mutant(
+        "a rescue that does not wait for claims in flight",
+        [
+            (
+                "rescue",
+                "if pg_try_advisory_xact_lock(7067003, (v_worker.id % 2147483647)::integer) then",
+                "if true then",
+            )
+        ],
+        "claim / lease ends / rescue",
+        "queued",
+    ),
+    Mutant(
+        "retention that does not lock what it removes",
+        [("retain", "limit 1 for update skip locked", "limit 1")],
+        "retention / redrive / retry",
+        "PQ007",
+    ),
+]
+
+
+def _break(db: Db, function: str, old: str, new: str) -> None:
+    source = value(
+        db,
+        """select pg_get_functiondef(p.oid) from pg_proc p
+           where p.pronamespace = 'pgqueue'::regnamespace and p.proname = %s""",
+        function,
+    )
+    assert source.count(old) == 1, f"what is to be broken in {function}() has changed"
+    db.execute(source.replace(old, new))
+
+
+@pytest.mark.breaks_invariants
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_a_broken_function_is_found(open_session: Open, mutant: Mutant) -> None:
+    """By its spec, which passes with the function as it is."""
+    db = open_session()
+    for function, old, new in mutant.edits:
+        _break(db, function, old, new)
+    with pytest.raises(Broken) as caught:
+        explore(SPECS[mutant.spec], open_session)
+
+    assert mutant.found in str(caught.value)
