@@ -3,7 +3,7 @@ The worker's side of the doorbell: the protocol is in sql/functions/doorbell.sql
 
 The connection listens, and holds the doors and seats as advisory locks. Between calls a reader on
 its socket takes the notifications; during a call psycopg takes them. Never a query inside
-`conn.notifies()`: that deadlocks.
+`conn.notifies()`: that deadlocks. Model: tests/model/bell.py.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Doorbell:
         # By hash, as notifications name them. Kept after leave(): a seat may be called just then.
         self._places: dict[int, int] = {}
         self._held: set[str] = set()
+        self._unheard: list[str] | None = None
         self._on_ring = on_ring
         self._on_cancel = on_cancel
         self._busy = Backoff(BUSY_BASE_SECONDS, BUSY_CAP_SECONDS)
@@ -104,9 +105,15 @@ class Doorbell:
         return self._link.retry_seconds if self.lost else self._busy.next()
 
     async def rest(self) -> bool:
-        """Take the places that we have not got; whether we have all of them now."""
+        """Forget rings, take the places that we have not got; whether we have all of them now."""
         missing = [queue for queue in self._queues if queue not in self._held]
-        places = await self._call(calls.rest(missing))
+        self.rung = self.called = False
+        # What comes in with the answer is about places that we know only from it.
+        unheard = self._unheard = []
+        try:
+            places = await self._call(calls.rest(missing))
+        finally:
+            self._unheard = None
         for place in places or ():
             self._places[place.queue_hash] = place.place
             if place.place >= 0:
@@ -115,6 +122,8 @@ class Doorbell:
             self._busy.reset()
             # Each queue has a doorman now, we or another.
             self.owes = False
+        for payload in unheard:
+            self._heard(payload)
         return self.resting
 
     async def leave(self, *, pass_on: bool) -> None:
@@ -208,6 +217,9 @@ class Doorbell:
 
     def _heard(self, payload: str) -> None:
         """Act on a notification. Anybody can send one: it is a hint, never data."""
+        if self._unheard is not None:
+            self._unheard.append(payload)
+            return
         match payload.split(" "):
             case ["ring", "*"] if 0 in self._places.values():
                 self._ring()

@@ -218,7 +218,6 @@ class Engine:
         """Take a place at every queue, and claim once more; False = that is impossible now."""
         if not await bell.rest():
             return False
-        bell.rung = bell.called = False
         self._poll_at = time.monotonic() + jittered(self._poll_seconds)
         reach("before_last_claim")
         await self._claim(room, sweep=True)

@@ -15,7 +15,8 @@
 -- (100 ms instead of 1 ms). force_generic_plan: left to itself the planner thinks each custom plan cheaper and plans at every
 -- call (a claim of one job with its commit 827 -> 335 us of CPU, of 100 jobs 26 -> 19 us each). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
 -- runs once per row of a nested loop and claims more than the limit.
--- Proved by tests/sql/test_claim.py and tests/races/test_claim.py.
+-- Proved by tests/sql/test_claim.py and tests/races/test_claim.py. Models: tests/model/floors.py, tests/model/lease.py.
+-- Commit a claim before you report its jobs: both in one transaction can deadlock with an enqueue() of the same unique key.
 
 -- Raises PQ004 unless the worker may claim; returns the types that it handles (NULL = any). Takes the shared lock
 -- that keeps rescue from declaring the worker dead while its claim is in flight, before it looks.

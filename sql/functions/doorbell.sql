@@ -21,7 +21,7 @@
 --
 -- Channel 'pgqueue', payloads: 'ring <hash>' a queue has work, 'ring *' any queue, 'seat <hash> <n>' take the
 -- door, 'cancel <worker id>' look at your cancel requests. Never data: anybody may LISTEN.
--- Proved by tests/races/test_doorbell.py.
+-- Proved by tests/races/test_doorbell.py. Model: tests/model/bell.py.
 
 -- Announce work on these queues. Call it in the transaction that inserts into ready, after the insert.
 create or replace function pgqueue.ring(p_queues text[])
@@ -78,10 +78,19 @@ begin
                     exit;
                 end if;
             end loop;
-            -- The doorman may have left between the two tries: look at the door again, now that the seat shows.
-            if place > 0 and pg_try_advisory_lock(7067001, queue_hash) then
-                perform pg_advisory_unlock(7067002, hashtext(v_queue || '#' || place));
-                place := 0;
+            -- The doorman may have left between the two tries: look at the door again, now that the seat shows. If an
+            -- inserter has come in since, nobody calls this seat, and he rings nobody: get up and poll.
+            if place > 0 then
+                v_seat := place;
+                if pg_try_advisory_lock(7067001, queue_hash) then
+                    place := 0;
+                elsif pg_try_advisory_lock_shared(7067001, queue_hash) then
+                    perform pg_advisory_unlock_shared(7067001, queue_hash);
+                    place := -1;
+                end if;
+                if place <= 0 then
+                    perform pg_advisory_unlock(7067002, hashtext(v_queue || '#' || v_seat));
+                end if;
             end if;
         end if;
         return next;

@@ -1,4 +1,4 @@
--- Workers: registration, and one heartbeat for everything that a worker runs.
+-- Workers: registration, and one heartbeat for everything that a worker runs. Model: tests/model/lease.py.
 
 -- Register a worker and get its id, which claim() and heartbeat() take. p_job_types NULL = claims any type.
 -- Repeating it with the same p_instance returns the same id (a lost reply is no second worker).

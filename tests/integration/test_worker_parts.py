@@ -56,6 +56,28 @@ def test_a_dead_doorbell_connection_is_watched_no_more(dsn: str, db: Database) -
     assert asyncio.run(lose()) == (True, False)
 
 
+def test_a_ring_that_comes_with_the_answer_of_rest_is_heard(dsn: str, db: Database) -> None:
+    """It names a place that the worker knows only from that answer."""
+    (source,) = db.execute("select pg_get_functiondef('pgqueue.rest'::regproc)").fetchall()[0]
+    rings = "perform pg_notify('pgqueue', 'ring ' || queue_hash); return next;"
+    db.execute(source.replace("return next;", rings))
+
+    async def lie_down() -> tuple[bool, bool]:
+        bell = Doorbell(
+            endpoint(dsn, application_name="test"),
+            ["default"],
+            outages=Outages("test"),
+            on_ring=lambda: None,
+            on_cancel=lambda _: None,
+        )
+        resting = await bell.rest()
+        heard = (resting, bell.rung)
+        bell.close()
+        return heard
+
+    assert asyncio.run(lie_down()) == (True, True)
+
+
 def test_a_child_whose_start_is_cancelled_is_reaped(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

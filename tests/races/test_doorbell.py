@@ -351,3 +351,31 @@ def test_a_worker_that_takes_a_seat_while_the_doorman_leaves_finds_the_door_open
     gate.execute("select pg_advisory_unlock(1)")
 
     assert newcomer.value() == 0
+
+
+def test_nobody_sits_down_at_an_open_door_behind_an_inserter(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """
+    The doorman leaves and somebody inserts between the two looks of who finds the door taken.
+
+    Nobody rings then, so he must not sleep. Found by tests/model/bell.py.
+    """
+    db, doorman, other = open_session(), open_session(), open_session()
+    producer = open_session.transaction()
+    source = value(db, "select pg_get_functiondef('pgqueue.rest'::regproc)")
+    looks_again = "if place > 0 then"
+    assert source.count(looks_again) == 1
+    pause = "perform pg_advisory_lock(1, 2); perform pg_advisory_unlock(1, 2); "
+    db.execute(source.replace(looks_again, pause + looks_again))
+    doorman.execute("select pg_advisory_lock(1, 2)")
+    doorman.execute("select pg_advisory_lock(7067001, hashtext('default'))")
+    resting = sessions.start(other, "select place from pgqueue.rest('{default}')").blocked()
+    doorman.execute("select pg_advisory_unlock(7067001, hashtext('default'))")
+    insert(producer)
+    doorman.execute("select pg_advisory_unlock(1, 2)")
+    place = resting.value()
+    producer.commit()
+
+    assert place == -1
+    assert value(db, "select count(*) from pg_locks where classid in (7067001, 7067002)") == 0
