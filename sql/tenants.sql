@@ -57,32 +57,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_table text;
-    v_rule text;
 begin
-    for v_table, v_rule in
-        select p.table_name, p.rule
-        from (
-            select 'jobs', '(select pgqueue.current_tenant()) is null or tenant_id = (select pgqueue.current_tenant())'
-            union all
-            select 'schedules', '(select pgqueue.current_tenant()) is null or tenant_id = (select pgqueue.current_tenant())'
-            union all
-            select 'schedule_runs', '(select pgqueue.current_tenant()) is null'
-                ' or (select true from pgqueue.schedules s where s.name = schedule_runs.schedule)'
-            union all
-            -- The subquery reads jobs as the caller: its own policy applies there. Not EXISTS, which the planner may turn into
-            -- a hash of all jobs of the tenant.
-            select t.table_name, format('(select pgqueue.current_tenant()) is null'
-                ' or (select true from pgqueue.jobs j where j.id = %I.job_id)', t.table_name)
-            from unnest(array['ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results']) as t (table_name)
-            union all
-            -- Numbers over all tenants, and who is confined to what, are not for a confined login.
-            select t.table_name, '(select pgqueue.current_tenant()) is null'
-            from unnest(array['stats', 'stats_log', 'tenants']) as t (table_name)
-        ) as p (table_name, rule)
+    foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
+        'attempts', 'job_results', 'stats', 'stats_log', 'tenants']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);
         execute format('drop policy if exists %I on pgqueue.%I', v_table || '_tenant', v_table);
-        execute format('create policy %I on pgqueue.%I using (%s)', v_table || '_tenant', v_table, v_rule);
+        if v_table in ('jobs', 'schedules') then
+            execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
+                ' or tenant_id = (select pgqueue.current_tenant()))', v_table || '_tenant', v_table);
+        elsif v_table = 'schedule_runs' then
+            execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
+                ' or (select true from pgqueue.schedules s where s.name = schedule_runs.schedule))', v_table || '_tenant', v_table);
+        elsif v_table in ('stats', 'stats_log', 'tenants') then
+            -- Numbers over all tenants, and who is confined to what, are not for a confined login.
+            execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null)',
+                v_table || '_tenant', v_table);
+        else
+            -- The subquery reads jobs as the caller: its own policy applies there. Not EXISTS, which the planner may turn into
+            -- a hash of all jobs of the tenant.
+            execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
+                ' or (select true from pgqueue.jobs j where j.id = %I.job_id))', v_table || '_tenant', v_table, v_table);
+        end if;
     end loop;
     alter table pgqueue.jobs alter column tenant_id set default pgqueue.current_tenant();
     update pgqueue.installed_objects i set fingerprint = c.fingerprint

@@ -61,7 +61,6 @@ as $$
 #variable_conflict use_column
 declare
     v_queue text;
-    v_seat integer;
 begin
     foreach v_queue in array p_queues loop
         queue := v_queue;
@@ -108,7 +107,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue text;
-    v_seat integer;
 begin
     perform pg_advisory_unlock_all();
     if not p_pass or pg_notification_queue_usage() >= 0.5 then

@@ -77,7 +77,7 @@ declare
     v_worker record;
     v_running pgqueue.running;
     v_gone bigint[];
-    v_lost pgqueue.running[] := '{}';
+    v_lost pgqueue.running[] := array[]::pgqueue.running[];
     v_late pgqueue.running[];
     v_locked uuid[];
     v_rescued bigint := 0;
