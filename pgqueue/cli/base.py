@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import psycopg
 
+from pgqueue.cli.terminal import printable
 from pgqueue.errors import PgqueueError, from_psycopg
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ class Failure(click.ClickException):
             told = {"code": self.code, "message": self.message, "hint": self.hint}
             click.echo(json.dumps({"error": told}, ensure_ascii=False), file=file, err=True)
             return
-        click.echo(f"Error: {self.message}", file=file, err=True)
+        click.echo(printable(f"Error: {self.message}"), file=file, err=True)
         if self.hint:
-            click.echo(f"Hint: {self.hint}", file=file, err=True)
+            click.echo(printable(f"Hint: {self.hint}"), file=file, err=True)
 
 
 def _remember_dsn(context: click.Context, _: click.Parameter, value: str | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.cli.output import Column, clean, details, shown, table
+from pgqueue.cli.output import Column, details, shown, table
 from pgqueue.cli.params import PRIORITIES
+from pgqueue.cli.terminal import clean
 from pgqueue.errors import JobNotFound
 
 if TYPE_CHECKING:

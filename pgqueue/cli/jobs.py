@@ -15,6 +15,7 @@ from pgqueue.cli.database import Database, connected
 from pgqueue.cli.job_view import describe, find_job
 from pgqueue.cli.output import Column, as_json, emit, emit_rows, note, shown
 from pgqueue.cli.params import DURATION, JOB_ID, MOMENT, PRIORITY
+from pgqueue.cli.terminal import printable
 from pgqueue.errors import PgqueueError
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def for_each(
             else:
                 done.append({"job_id": job_id, **members})
                 if not state().json:
-                    click.echo(f"{job_id} {said}")
+                    click.echo(printable(f"{job_id} {said}"))
     if state().json:
         click.echo(as_json(done))
     if first is not None:

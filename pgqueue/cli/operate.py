@@ -11,8 +11,9 @@ from pgqueue import calls
 from pgqueue import health as probes
 from pgqueue.cli.base import Command
 from pgqueue.cli.database import connected
-from pgqueue.cli.output import Column, clean, details, emit, emit_rows, shown
+from pgqueue.cli.output import Column, details, emit, emit_rows, shown
 from pgqueue.cli.params import DURATION
+from pgqueue.cli.terminal import printable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -62,7 +63,7 @@ def report(findings: Sequence[probes.Finding]) -> None:
     Raises:
         click.exceptions.Exit: With 1 if one of them failed.
     """
-    text = "\n".join(clean(line) for line in probes.lines(findings))
+    text = printable("\n".join(probes.lines(findings)))
     emit([dataclasses.asdict(finding) for finding in findings], text)
     if not probes.well(findings):
         raise click.exceptions.Exit(1)

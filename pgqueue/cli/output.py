@@ -17,6 +17,7 @@ from uuid import UUID
 import click
 
 from pgqueue.cli.base import state
+from pgqueue.cli.terminal import clean, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ Kind = Literal["text", "number", "time", "seconds", "percent", "flag"]
 
 _GAP = "  "
 _TEXT_MIN = 8  # a text column is not made narrower than this
-_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # includes the escapes that would drive a terminal
 _COLOURS = {
     "succeeded": "green",
     "partial": "yellow",
@@ -68,19 +68,6 @@ class Column:
     def value(self, row: Mapping[str, Any]) -> Any:
         """What *row* shows here."""
         return row.get(self.key) if self.only is None or row["status"] in self.only else None
-
-
-def clean(text: str) -> str:
-    """Replace what would move the cursor or forge a line: cells hold what producers wrote."""
-    if text.isprintable():
-        return text
-    return "".join(
-        " " if ch in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" if _hidden(ch) else ch for ch in text
-    )
-
-
-def _hidden(ch: str) -> bool:
-    return unicodedata.category(ch) in _CONTROL
 
 
 def duration(seconds: float) -> str:
@@ -305,13 +292,13 @@ def emit(value: Any, text: str) -> None:
         value: For --json.
         text: For people.
     """
-    click.echo(as_json(value) if state().json else text)
+    click.echo(as_json(value) if state().json else printable(text))
 
 
 def note(text: str) -> None:
     """Tell people something that is not the output, on stderr."""
     if not state().json:
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
 
 @contextmanager

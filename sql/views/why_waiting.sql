@@ -43,7 +43,8 @@ as $$
 $$;
 revoke all on function pgqueue.why_held(text, text) from public;
 
--- The same for a job that is ready: its place too. Jobs before it are counted up to 10,000, along the claim index.
+-- The same for a job that is ready: its place too. Jobs before it are counted up to 10,000, along the claim index. A confined
+-- session hears that there are some, not how many: they may be other tenants'.
 create or replace function pgqueue.why_ready(p_ready pgqueue.ready)
 returns text
 language plpgsql
@@ -67,6 +68,9 @@ begin
         order by r.priority, r.pos
         limit 10000
     ) x;
+    if v_before > 0 and pgqueue.current_tenant() is not null then
+        return 'queued: other jobs of its queue come before it';
+    end if;
     return case v_before
         when 0 then 'queued, first in its queue: it should start at once'
         when 10000 then 'queued: 10,000 or more jobs of its queue come before it'

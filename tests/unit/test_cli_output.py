@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from pgqueue.cli.output import Column, as_json, clean, details, duration, shown, table, width_of
+from pgqueue.cli.output import Column, as_json, details, duration, shown, table, width_of
+from pgqueue.cli.terminal import clean
 
 ROWS = [
     {"name": "mail", "n": 5, "status": "queued"},
