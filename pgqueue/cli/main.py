@@ -41,6 +41,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "settings": ("settings", "settings"),
         "bench": ("bench", "bench"),
     },
+    "Develop": {
+        "check": ("check", "check"),
+    },
     "Other": {
         "completion": ("other", "completion"),
         "version": ("other", "version"),

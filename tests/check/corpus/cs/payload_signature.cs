@@ -1,0 +1,15 @@
+var s0 = """
+    insert into pgqueue.jobs (job_type, payload)
+    values ('send_mail',
+        '{"to": 7}')  -- expect: payload-signature
+    """;
+
+var s1 = """
+    select pgqueue.enqueue('send_mail',
+        '{"to": "a@example.com", "colour": 1}')  -- expect: payload-signature
+    """;
+
+var s2 = """
+    insert into pgqueue.jobs (job_type)
+    values ('send_mail')  -- expect: payload-signature
+    """;

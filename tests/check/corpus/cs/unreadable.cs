@@ -1,0 +1,2 @@
+// expect: unreadable
+var s0 = "insert into pgqueue.jobs (job_type) valeus ('send_mail')";

@@ -1,0 +1,4 @@
+String s0 = """
+    insert into pgqueue.jobs (job_type, queue, payload)
+    values ('send_mail', 'mial', '{"to": "a"}')  -- expect: unknown-queue
+    """;

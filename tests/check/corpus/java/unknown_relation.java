@@ -1,0 +1,7 @@
+String s0 = """
+    insert into pgqueue."Jobs" (job_type) values ('send_mail')  -- expect: unknown-relation
+    """;
+
+String s1 = """
+    select status from pgqueue.job_statuses where id = ?  -- expect: unknown-relation
+    """;

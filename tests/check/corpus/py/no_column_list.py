@@ -1,0 +1,8 @@
+S0 = """
+    insert into pgqueue.jobs  -- expect: no-column-list
+    values (default, 'send_mail')
+"""
+
+S1 = """
+    insert into pgqueue.jobs default values  -- expect: no-column-list
+"""

@@ -1,0 +1,10 @@
+S0 = """
+    insert into pgqueue.jobs (job_type,
+        kind)  -- expect: unknown-column
+    values ('send_mail', 'x')
+"""
+
+S1 = """
+    insert into pgqueue.inbox (job_type, args)  -- expect: unknown-column
+    values ('send_mail', '{}') returning id
+"""

@@ -1,0 +1,9 @@
+S0 = """
+    insert into pgqueue.jobs (job_type)
+    values ('send_mial')  -- expect: unknown-job-type
+"""
+
+S1 = """
+    select pgqueue.enqueue(
+        'sendmail')  -- expect: unknown-job-type
+"""

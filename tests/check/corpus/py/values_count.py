@@ -1,0 +1,10 @@
+S0 = """
+    insert into pgqueue.jobs (job_type, queue)
+    values ('send_mail', 'mail'),
+        ('send_mail')  -- expect: values-count
+"""
+
+S1 = """
+    insert into pgqueue.jobs (job_type)
+    select 'send_mail', 'mail'  -- expect: values-count
+"""

@@ -1,0 +1,6 @@
+insert into pgqueue.jobs (payload)  -- expect: missing-job-type
+values ('{}');
+
+with o as (select 1 as id)
+insert into pgqueue.inbox (queue)  -- expect: missing-job-type
+select 'mail' from o;

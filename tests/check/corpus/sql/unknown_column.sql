@@ -1,0 +1,6 @@
+insert into pgqueue.jobs (job_type,
+    kind)  -- expect: unknown-column
+values ('send_mail', 'x');
+
+insert into pgqueue.inbox (job_type, args)  -- expect: unknown-column
+values ('send_mail', '{}') returning id;

@@ -1,0 +1,10 @@
+const s0 = `
+    insert into pgqueue.jobs (job_type, payload)
+    values ('send_mail',
+        $1)  -- expect: text-into-jsonb
+`;
+
+const s1 = `
+    select pgqueue.enqueue('send_mail',
+        $1)  -- expect: text-into-jsonb
+`;

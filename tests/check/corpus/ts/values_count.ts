@@ -1,0 +1,10 @@
+const s0 = `
+    insert into pgqueue.jobs (job_type, queue)
+    values ('send_mail', 'mail'),
+        ('send_mail')  -- expect: values-count
+`;
+
+const s1 = `
+    insert into pgqueue.jobs (job_type)
+    select 'send_mail', 'mail'  -- expect: values-count
+`;
