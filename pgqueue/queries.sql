@@ -115,3 +115,40 @@ select pg_catalog.pg_notify('pgqueue_doctor', %s);
 
 -- name: backend
 select pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp(), pg_catalog.current_setting('server_version');
+
+-- name: table_path
+select pg_catalog.set_config('search_path', '', true);
+
+-- name: table_named
+select c.oid, c.relname, n.nspname, c.relkind::text
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = pg_catalog.to_regclass(%s);
+
+-- name: table_columns
+select a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+    case when a.attcollation <> t.typcollation then
+        (select pg_catalog.format('%%I.%%I', cn.nspname, co.collname)
+         from pg_catalog.pg_collation co join pg_catalog.pg_namespace cn on cn.oid = co.collnamespace
+         where co.oid = a.attcollation) end,
+    a.attgenerated <> '' or a.attidentity = 'a',
+    a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '\(|CURRENT_|LOCALTIME', false),
+    -- Whether = compares what is stored. Of base types only those of pg_catalog are found with the function's search_path.
+    case
+        when e.typtype <> 'b' then true
+        else e.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+            and e.typname not in ('json', 'xml', 'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle')
+    end
+from pg_catalog.pg_attribute a
+join pg_catalog.pg_type t on t.oid = a.atttypid
+join pg_catalog.pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
+join pg_catalog.pg_type e on e.oid = case when b.typcategory = 'A' then b.typelem else b.oid end
+left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+order by a.attnum;
+
+-- name: table_keys
+select (select pg_catalog.array_agg(a.attname::text order by a.attname)
+        from pg_catalog.pg_attribute a
+        where a.attrelid = i.indrelid and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+from pg_catalog.pg_index i
+where i.indrelid = %s and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null;

@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Develop": {
         "check": ("check", "check"),
+        "upsert": ("upsert", "upsert"),
     },
     "Other": {
         "completion": ("other", "completion"),
