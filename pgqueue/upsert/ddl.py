@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -29,6 +30,8 @@ def table_from(text: str, name: str) -> Table:
     Raises:
         InvalidArgument: The text cannot be read, or does not create the table.
     """
+    # It warns of whatever else the text holds, such as functions.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
         trees = sqlglot.parse(text, read="postgres")
         wanted = exp.to_table(name, dialect="postgres")
@@ -128,6 +131,7 @@ def _foreign(kind: exp.Expr) -> bool:
 
 def _type(kind: exp.Expr, schema: str | None) -> str:
     text = kind.sql(dialect="postgres")
+    text = text if '"' in text else text.lower()
     if _foreign(kind) and "." not in text and schema is not None:
         return f"{quoted(schema)}.{text}"
     return text

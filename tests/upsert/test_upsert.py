@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.psql import REPOSITORY
 from tests.support.sqljobs import refused, row, value
 from tests.support.wait import eventually
 
@@ -298,7 +299,15 @@ def test_ddl_and_database_give_the_same_function(stock: Db, dsn: str, tmp_path: 
     from_database = _write(dsn, *words)
     from_ddl = _write("", *words, "--schema", str(file))
 
-    assert from_ddl.replace("DECIMAL(12, 2)", "numeric(12,2)").lower() == from_database.lower()
+    assert from_ddl.replace("decimal(12, 2)", "numeric(12,2)") == from_database
+
+
+def test_the_demos_function_is_what_is_generated() -> None:
+    """workers/demo/sql/prices.sql holds it under the table that it is made from."""
+    file = REPOSITORY / "workers" / "demo" / "sql" / "prices.sql"
+    words = ("demo.prices", "--key", "sku", "--touch", "updated_at", "--schema", str(file))
+
+    assert file.read_text(encoding="utf-8").endswith(_write("", *words))
 
 
 def test_types_of_other_schemas_and_collations_are_kept(db: Db, dsn: str) -> None:

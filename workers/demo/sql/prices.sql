@@ -19,34 +19,86 @@ create table if not exists demo.prices (
 comment on table demo.prices is 'One price per article, as last imported.';
 comment on column demo.prices.updated_at is 'When an import changed it; null while it is as first imported.';
 
--- Store a batch of prices, a JSON array of objects with the columns' names. A price that is the same already is not
--- written: it costs no dead row, no WAL, and the count says so. Locks rows in the order of sku.
--- Proved by tests/integration/test_demo.py.
-create or replace function demo.upsert_prices(p_rows jsonb)
+-- Store a JSON array of rows in "demo"."prices": those that are new are created, those that differ updated, all others skipped.
+-- Key: sku. Updated: name, price, currency, valid_from. A row has exactly these members: sku, name, price, currency, valid_from.
+-- Locks rows in the order of the key: concurrent calls do not deadlock. Two rows with the same key: 21000.
+-- Raises 22023 for what is no array of such rows, 22004 for NULL in the key. Written by `pgqueue upsert`; write it
+-- anew when the table changes.
+create or replace function "demo"."upsert_prices"(p_rows jsonb)
 returns table (created bigint, updated bigint, skipped bigint)
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-as $$
-    with given as materialized (
-        select g.sku, g.name, g.price, g.currency, g.valid_from
-        from jsonb_to_recordset(p_rows) as g (sku text, name text, price numeric(12, 2), currency text, valid_from date)
-    ), stored as (
-        insert into demo.prices as p (sku, name, price, currency, valid_from)
-        select g.sku, g.name, g.price, g.currency, g.valid_from
-        from given g
-        order by g.sku
-        on conflict (sku) do update set
-            name = excluded.name,
-            price = excluded.price,
-            currency = excluded.currency,
-            valid_from = excluded.valid_from,
-            updated_at = now()
-        where (p.name, p.price, p.currency, p.valid_from)
-            is distinct from (excluded.name, excluded.price, excluded.currency, excluded.valid_from)
-        returning p.updated_at
-    )
-    select count(*) filter (where s.updated_at is null),
-        count(*) filter (where s.updated_at is not null),
-        (select count(*) from given) - count(*)
-    from stored s;
-$$;
+as $upsert$
+#variable_conflict use_column
+declare
+    v_members constant text[] := array['sku', 'name', 'price', 'currency', 'valid_from'];
+    v_row bigint;
+    v_rows bigint[];
+    v_what text;
+begin
+    if jsonb_typeof($1) is distinct from 'array' then
+        raise exception using errcode = '22023', message = format('upsert_prices: p_rows is not a JSON array');
+    end if;
+    select e.n, case
+            when jsonb_typeof(e.item) <> 'object' then 'is not an object'
+            when not e.item ?& v_members then 'lacks the member ' || (
+                select quote_ident(m.name) from unnest(v_members) as m (name) where not e.item ? m.name limit 1)
+            else 'has an unknown member ' || (
+                select quote_ident(m.name) from jsonb_object_keys(e.item) as m (name) where m.name <> all (v_members) limit 1)
+        end
+    into v_row, v_what
+    from jsonb_array_elements($1) with ordinality as e (item, n)
+    where case when jsonb_typeof(e.item) = 'object' then not e.item ?& v_members or e.item - v_members <> '{}' else true end
+    order by e.n
+    limit 1;
+    if found then
+        raise exception using errcode = '22023', message = format('upsert_prices: row %s %s', v_row, v_what);
+    end if;
+    select e.n into v_row
+    from jsonb_array_elements($1) with ordinality as e (item, n)
+    where jsonb 'null' in (e.item -> 'sku')
+    order by e.n
+    limit 1;
+    if found then
+        raise exception using errcode = '22004', message = format('upsert_prices: row %s has NULL in its key', v_row),
+            hint = 'The key names the row: give every part of it a value.';
+    end if;
+    select array_agg(e.n order by e.n) into v_rows
+    from jsonb_array_elements($1) with ordinality as e (item, n)
+    cross join lateral jsonb_to_record(e.item) as g ("sku" text)
+    group by g."sku"
+    having count(*) > 1
+    order by min(e.n)
+    limit 1;
+    if found then
+        raise exception using errcode = '21000', message = format('upsert_prices: rows %s and %s have the same key', v_rows[1], v_rows[2]),
+            hint = 'Send each key once, or write this function with --last-wins.';
+    end if;
+    return query
+        with given as materialized (
+            select g."sku", g."name", g."price", g."currency", g."valid_from"
+            from jsonb_array_elements($1) with ordinality as e (item, n)
+            cross join lateral jsonb_to_record(e.item) as g ("sku" text, "name" text, "price" decimal(12, 2), "currency" text, "valid_from" date)
+        ), stored as (
+            insert into "demo"."prices" as t ("sku", "name", "price", "currency", "valid_from")
+            select g."sku", g."name", g."price", g."currency", g."valid_from"
+            from given g
+            order by g."sku"
+            on conflict ("sku") do update set
+                "name" = excluded."name",
+                "price" = excluded."price",
+                "currency" = excluded."currency",
+                "valid_from" = excluded."valid_from",
+                "updated_at" = now()
+            where t."name" is distinct from excluded."name"
+                or t."price" is distinct from excluded."price"
+                or t."currency" is distinct from excluded."currency"
+                or t."valid_from" is distinct from excluded."valid_from"
+            -- The version that an update leaves carries the lock that ON CONFLICT took; a new row has none.
+            returning t.xmax = 0 as is_new
+        )
+        select count(*) filter (where s.is_new), count(*) filter (where not s.is_new), jsonb_array_length($1) - count(*)
+        from stored s;
+end
+$upsert$;
+revoke all on function "demo"."upsert_prices"(jsonb) from public;
