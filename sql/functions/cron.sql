@@ -336,6 +336,7 @@ returns timestamptz
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -400,6 +401,7 @@ returns setof timestamptz
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -20,6 +20,7 @@ SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS if block.runs))
 # Every block that is only shown. A new one must be added here, with its reason.
 SHOWN = [
     ("30-second demo", "sh", "the demo and the tests have tests of their own"),
+    ("What it costs", "sh", "it takes most of an hour"),
     ("Install", "sh", "it would install into the environment of the tests"),
     ("Install", "sh", "it fails on a server without fsync, such as that of the tests"),
     ("Install", "sh", "it starts a server in the home directory"),
