@@ -27,7 +27,7 @@ declare
     v_from integer;
     v_to integer;
     v_step integer;
-    v_values integer[] := '{}';
+    v_values integer[] := array[]::integer[];
 begin
     foreach v_item in array string_to_array(lower(p_field), ',') loop
         v_match := regexp_match(v_item, '^(?:(\*|\?)|([a-z]{3}|\d{1,2})(?:-([a-z]{3}|\d{1,2}))?)(?:/(\d{1,4}))?$');
@@ -116,11 +116,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_fields text[] := pgqueue.cron_fields(p_cron);
-    v_names constant text[] := '{sun,mon,tue,wed,thu,fri,sat}';
+    v_names constant text[] := array['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
     v_item text;
     v_match text[];
-    v_days text[] := '{}';
-    v_weekdays text[] := '{}';
+    v_days text[] := array[]::text[];
+    v_weekdays text[] := array[]::text[];
 begin
     seconds := pgqueue.cron_field(v_fields[1], 'second', 0, 59);
     minutes := pgqueue.cron_field(v_fields[2], 'minute', 0, 59);

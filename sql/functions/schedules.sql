@@ -222,10 +222,10 @@ as $$
 declare
     v_back interval := interval '1 minute';
     v_tick timestamptz;
-    v_ticks timestamptz[] := '{}';
+    v_ticks timestamptz[] := array[]::timestamptz[];
 begin
     while p_count > 0 loop
-        v_ticks := '{}';
+        v_ticks := array[]::timestamptz[];
         v_tick := greatest(p_from, p_before - v_back) - interval '1 second';
         loop
             v_tick := pgqueue.next_tick(p_cron, p_time_zone, v_tick);
@@ -248,7 +248,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_late timestamptz := p_now - p_schedule.grace;
-    v_ticks timestamptz[] := '{}';
+    v_ticks timestamptz[] := array[]::timestamptz[];
     v_tick timestamptz := p_schedule.next_tick_at;
     v_ran bigint := 0;
 begin
