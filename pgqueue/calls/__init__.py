@@ -7,6 +7,7 @@ transaction where there is one.
 
 from __future__ import annotations
 
+from pgqueue.calls.claimed import Claimed
 from pgqueue.calls.core import (
     Call,
     Pause,
@@ -63,7 +64,6 @@ from pgqueue.calls.schedules import (
     set_schedule,
 )
 from pgqueue.calls.worker import (
-    Claimed,
     Exchanged,
     Heartbeat,
     Maintained,

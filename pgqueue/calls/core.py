@@ -21,6 +21,7 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import set_json_loads
 
+from pgqueue.calls.claimed import adapt_raw
 from pgqueue.errors import DatabaseUnavailable, InvalidArgument, PgqueueError, from_psycopg
 
 __all__ = [
@@ -54,6 +55,7 @@ class Call(Generic[T]):
         decode: Makes the answer of the rows.
         by_name: Rows are dicts, and JSON that Python cannot load stays text: for views.
         repeatable: A second execution changes nothing more: it may follow a lost reply.
+        raw: Rows come in binary, UUIDs as bytes and times as numbers, see pgqueue.calls.claimed.
     """
 
     sql: str | bytes
@@ -61,6 +63,7 @@ class Call(Generic[T]):
     decode: Callable[[list[Row]], T]
     by_name: bool = False
     repeatable: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def run(conn: psycopg.Connection[Any], call: Call[T]) -> T:
         PgqueueError: What the database refused, translated; other errors are psycopg's own.
     """
     try:
-        with _transaction(conn), conn.cursor(row_factory=_row_factory(call)) as cursor:
+        with _transaction(conn), conn.cursor(binary=call.raw, row_factory=_rows(call)) as cursor:
             _adapt(cursor, call)
             cursor.execute(_statement(call), call.params or None)
             return call.decode(cursor.fetchall())
@@ -93,7 +96,10 @@ def run(conn: psycopg.Connection[Any], call: Call[T]) -> T:
 async def run_async(conn: psycopg.AsyncConnection[Any], call: Call[T]) -> T:
     """As `run`, for asyncio."""
     try:
-        async with _async_transaction(conn), conn.cursor(row_factory=_row_factory(call)) as cursor:
+        async with (
+            _async_transaction(conn),
+            conn.cursor(binary=call.raw, row_factory=_rows(call)) as cursor,
+        ):
             _adapt(cursor, call)
             await cursor.execute(_statement(call), call.params or None)
             return call.decode(await cursor.fetchall())
@@ -159,7 +165,7 @@ def translated(exc: psycopg.Error) -> Exception:
     return exc
 
 
-def _row_factory(call: Call[Any]) -> Any:
+def _rows(call: Call[Any]) -> Any:
     # Said at each call: a connection of the caller may have any row factory.
     return dict_row if call.by_name else tuple_row
 
@@ -171,6 +177,8 @@ def _statement(call: Call[Any]) -> bytes:
 def _adapt(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], call: Call[Any]) -> None:
     if call.by_name:
         set_json_loads(lenient_loads, context=cursor)
+    if call.raw:
+        adapt_raw(cursor)
 
 
 def lenient_loads(data: str | bytes) -> Any:

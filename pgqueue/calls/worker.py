@@ -6,8 +6,9 @@ import datetime as dt  # noqa: TC003  # the fields' types, for get_type_hints
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID  # noqa: TC003  # as above
+from uuid import UUID
 
+from pgqueue.calls.claimed import Claimed, claimed_rows, id_array, int_array
 from pgqueue.calls.core import Call, nothing, records, scalar
 
 if TYPE_CHECKING:
@@ -51,26 +52,6 @@ __all__ = [
     "snooze",
     "stop_worker",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A job that this worker owns; *payload* and *headers* are JSON text, decoded job by job."""
-
-    job_id: UUID
-    token: int
-    job_type: str
-    queue: str
-    priority: int
-    pos: int
-    attempt: int
-    max_attempts: int
-    run_seconds_max: float | None
-    payload: str
-    headers: str | None
-    tenant_id: str | None
-    created_at: dt.datetime
-    ready_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,30 +174,35 @@ def claim(
     return Call(
         "select * from pgqueue.claim(%s, %s::text[], %s, %s::bigint[])",
         (worker, list(queues), limit, _array(floors)),
-        records(Claimed),
+        claimed_rows,
+        raw=True,
     )
 
 
 def claim_job(worker: int, job_id: UUID) -> Call[Claimed | None]:
     """Claim this one job; None = it is not ready. Raises WorkerGone."""
-    return Call("select * from pgqueue.claim_job(%s, %s)", (worker, job_id), _decode_claimed)
+    sql = "select * from pgqueue.claim_job(%s, %s)"
+    return Call(sql, (worker, job_id), _decode_claimed, raw=True)
 
 
 def report(
-    job_ids: Sequence[UUID], tokens: Sequence[int], outcomes: Sequence[str | None] | None = None
+    job_ids: Sequence[UUID | bytes],
+    tokens: Sequence[int],
+    outcomes: Sequence[str | None] | None = None,
 ) -> Call[list[Reported]]:
     """
     Report a batch; a plain completion is not answered.
 
     Args:
-        job_ids: The jobs.
+        job_ids: The jobs, or their `Claimed.key`.
         tokens: Of our attempts, one per job.
         outcomes: JSON text (sql/functions/complete.sql); None = plain success.
     """
     return Call(
         "select * from pgqueue.report(%s::uuid[], %s::bigint[], %s::text[])",
-        (list(job_ids), list(tokens), _array(outcomes)),
-        records(Reported),
+        (id_array(job_ids), int_array(tokens), _array(outcomes)),
+        _decode_reported,
+        raw=True,
     )
 
 
@@ -226,7 +212,7 @@ def exchange(
     queues: Sequence[str],
     limit: int,
     floors: Sequence[int] | None,
-    job_ids: Sequence[UUID],
+    job_ids: Sequence[UUID | bytes],
     tokens: Sequence[int],
     outcomes: Sequence[str | None] | None = None,
 ) -> Call[Exchanged]:
@@ -243,12 +229,13 @@ def exchange(
             worker,
             list(queues),
             limit,
-            _array(floors),
-            list(job_ids),
-            list(tokens),
+            None if floors is None else int_array(floors),
+            id_array(job_ids),
+            int_array(tokens),
             _array(outcomes),
         ),
         _decode_exchange,
+        raw=True,
     )
 
 
@@ -389,19 +376,23 @@ def _decode_heartbeat(rows: list[Row]) -> Heartbeat:
 
 
 def _decode_claimed(rows: list[Row]) -> Claimed | None:
-    return Claimed(*rows[0]) if rows else None
+    return claimed_rows(rows)[0] if rows else None
+
+
+def _decode_reported(rows: list[Row]) -> list[Reported]:
+    return [Reported(UUID(bytes=key), *more) for key, *more in rows]
 
 
 def _decode_exchange(rows: list[Row]) -> Exchanged:
-    reported: list[Reported] = []
-    claimed: list[Claimed] = []
-    for row in rows:
-        refused, status, *job = row
-        if refused is None and status is None:
-            claimed.append(Claimed(*job))
-        else:
-            reported.append(Reported(job[0], job[1], refused, status))
-    return Exchanged(reported, claimed)
+    answers = 0
+    # The answers to the report come first.
+    while answers < len(rows) and (rows[answers][0] is not None or rows[answers][1] is not None):
+        answers += 1
+    reported = [
+        Reported(UUID(bytes=key), token, refused, status)
+        for refused, status, key, token, *_ in rows[:answers]
+    ]
+    return Exchanged(reported, claimed_rows([row[2:] for row in rows[answers:]]))
 
 
 def _decode_maintained(rows: list[Row]) -> Maintained:
