@@ -7,6 +7,9 @@ The engine: one task that reports endings and claims jobs, in one round trip whe
     resting     at the doors: sleeps until rung, or until the next poll
 
 While a round trip is under way endings gather; the next one takes them all. That is the batching.
+A claim takes at most half of many slots: while the handlers of one half run, the server hands out
+the other (no-op jobs, 500 slots: 34,400 jobs/s one after the other, 41,000 so). Nothing is claimed
+without a slot to run in.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 CLAIM_MAX = 500
+# So many slots are filled by one claim: two halves would cost more than they gain. An exchange
+# costs the server about as much as 50 jobs before the first one.
+WHOLE_MAX = 100
 # Jobs found twice within this time are a stream: poll instead of sleeping between them, so that its
 # producers need not NOTIFY.
 STREAM_SECONDS = 0.02
@@ -160,6 +166,10 @@ class Engine:
             return 0
         return self._concurrency - len(self._executor.runs)
 
+    def _limit(self, room: int) -> int:
+        """How many jobs to claim at once."""
+        return min(room, CLAIM_MAX, max(WHOLE_MAX, self._concurrency // 2))
+
     def _drained(self) -> bool:
         return self._drain and self._known_empty and not self._executor.runs and not self._outbox
 
@@ -170,7 +180,7 @@ class Engine:
             # Reset before the claim: a ring that comes meanwhile is about what it cannot see.
             called, bell.rung, bell.called = bell.called, False, False
             found = await self._claim(room, sweep=True)
-            if found >= min(room, CLAIM_MAX):
+            if found >= self._limit(room):
                 # More than one claim can take: the next worker helps, and wakes the one after it.
                 # Without this one worker drained 50,000 instant jobs while three slept.
                 await bell.leave(pass_on=True)
@@ -230,7 +240,7 @@ class Engine:
         floors = self._floors
         floors.rotate()
         sweep = sweep or floors.sweep_due()
-        limit = min(room, CLAIM_MAX)
+        limit = self._limit(room)
         batch = self._outbox.take()
         began = time.monotonic()
         try:
@@ -240,7 +250,7 @@ class Engine:
                     queues=floors.queues,
                     limit=limit,
                     floors=None if sweep else floors.array(),
-                    job_ids=batch.job_ids,
+                    job_ids=batch.keys,
                     tokens=batch.tokens,
                     outcomes=batch.outcomes,
                 )
@@ -255,7 +265,7 @@ class Engine:
             raise
         self._trouble.reset()
         reach("after_claim")
-        if batch.job_ids:
+        if batch.entries:
             self._outbox.settled(batch, answer.reported)
             self.progress.set()
         if sweep:
@@ -263,8 +273,10 @@ class Engine:
             self._known_empty = not answer.claimed
         if answer.claimed:
             self._start(answer.claimed)
-            # Handlers that need no wait end here, and the next round trip reports them.
-            await asyncio.sleep(0)
+            if len(answer.claimed) < limit:
+                # Handlers that need no wait end here, and the next round trip reports them. Else
+                # there is more to claim: the server finds it while they run.
+                await asyncio.sleep(0)
         return len(answer.claimed)
 
     def _start(self, claimed: list[Claimed]) -> None:
@@ -273,10 +285,9 @@ class Engine:
         self._found_at = now
         self._linger_until = now + STREAM_SECONDS if self._in_stream else 0.0
         self._floors.saw(claimed)
-        for job in claimed:
-            if not self._executor.start(job):
-                # A claim asks for our types only; a job type has been renamed under us.
-                self._outbox.add(job.job_id, job.token, RELEASED.outcome)
+        for job in self._executor.start(claimed):
+            # A claim asks for our types only; a job type has been renamed under us.
+            self._outbox.add(job.key, job.token, RELEASED.outcome)
 
     @property
     def _in_stream(self) -> bool:

@@ -8,6 +8,8 @@ cannot be stopped (a thread past its time limit). Its slot is free when the hand
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import datetime as dt
 import logging
 from typing import TYPE_CHECKING
 
@@ -18,11 +20,12 @@ from pgqueue.outcomes import Cancel, Fail, Retry, Snooze
 from pgqueue.worker.messages import Hooks
 from pgqueue.worker.pools import Pools
 from pgqueue.worker.processes import Processes
+from pgqueue.worker.runners import Runners, first_step, later_steps
 from pgqueue.worker.runs import Run, Stop
 from pgqueue.worker.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pgqueue.calls import Claimed
     from pgqueue.connection import Endpoint
@@ -68,7 +71,7 @@ class Executor:
         concurrency: How many slots.
         where: For transactional handlers.
         on_end: Called with each run that ended and how; not again for it.
-        on_free: Called when a slot is free.
+        on_free: Called when slots are free and endings are there.
 
     Attributes:
         runs: What occupies a slot, by token.
@@ -92,32 +95,42 @@ class Executor:
         self._on_end = on_end
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
+        # What was set when the worker was made, as in the tasks of its loop.
+        self._context = contextvars.copy_context()
+        self._runners = Runners(self._run, rested=self._tell)
+        self._news = False
         self._threads = Threads(concurrency, name=f"pgqueue {worker}")
         self._processes = Processes(where, worker=worker)
         self._pools = Pools(where, concurrency)
 
-    def start(self, job: Claimed) -> bool:
-        """Start a claimed job, and return at once. False: no handler here has its type."""
-        route = self._routes.get(job.job_type)
-        if route is None:
-            return False
-        run = Run(job, route)
-        self.runs[job.token] = run
-        if job.run_seconds_max is not None:
-            run.limit(job.run_seconds_max, self.expire)
-        if _logger.isEnabledFor(logging.INFO):
-            log.event(
-                _logger,
-                logging.INFO,
-                "job started",
-                job_id=job.job_id,
-                job_type=job.job_type,
-                attempt=job.attempt,
-                token=job.token,
-                worker=self._worker,
-            )
-        run.task = self._loop.create_task(self._run(run))
-        return True
+    def start(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """Start claimed jobs, and return at once: those that no handler here has the type of."""
+        strange: list[Claimed] = []
+        talkative = _logger.isEnabledFor(logging.INFO)
+        now = dt.datetime.now(dt.UTC)
+        for job in claimed:
+            route = self._routes.get(job.job_type)
+            if route is None:
+                strange.append(job)
+                continue
+            run = Run(job, route, now)
+            self.runs[job.token] = run
+            if talkative:
+                self._log_start(job)
+            self._runners.start(run)
+        return strange
+
+    def _log_start(self, job: Claimed) -> None:
+        log.event(
+            _logger,
+            logging.INFO,
+            "job started",
+            job_id=job.job_id,
+            job_type=job.job_type,
+            attempt=job.attempt,
+            token=job.token,
+            worker=self._worker,
+        )
 
     def stop(self, reason: Stop) -> None:
         """Ask every run to stop."""
@@ -145,12 +158,11 @@ class Executor:
             if not run.ended:
                 run.request(Stop.RELEASE)
                 self._end(run, RELEASED)
+        self._on_free()
 
     async def close(self) -> None:
         """Stop everything hard: tasks, children, pools."""
-        for run in tuple(self.runs.values()):
-            if run.task is not None:
-                run.task.cancel()
+        self._runners.close()
         self._processes.close()
         self._threads.close()
         await self._pools.close()
@@ -160,13 +172,27 @@ class Executor:
         try:
             if run.stop is not None:
                 raise asyncio.CancelledError  # noqa: TRY301  # the same way out
-            ending = await self._ending_of(run)
+            ending = await self._isolated(run)
         except BaseException as exc:  # a handler's SystemExit ends its job, not the worker
             ending = self._interrupted(run, exc)
         self._end(run, ending)
-        run.unlimited()
+        if run.timer is not None:
+            run.unlimited()
         self.runs.pop(run.job.token, None)
-        self._on_free()
+        self._news = True
+
+    async def _isolated(self, run: Run) -> Ending:
+        """Run it in a context of its own."""
+        work, context = self._ending_of(run), self._context.copy()
+        finished, found = first_step(work, context)
+        if finished:
+            return found  # type: ignore[no-any-return]
+        # Only now: what never waits cannot be interrupted anyway.
+        if run.job.run_seconds_max is not None and run.timer is None:
+            run.limit(run.job.run_seconds_max, self.expire)
+        # Those that ended before may be reported meanwhile.
+        self._tell()
+        return await later_steps(work, context, found)  # type: ignore[no-any-return]
 
     async def _ending_of(self, run: Run) -> Ending:
         route, job = run.route, run.job
@@ -182,6 +208,11 @@ class Executor:
         else:
             result = await route.function(**arguments)
         return handling.success(context, result)
+
+    def _tell(self) -> None:
+        if self._news:
+            self._news = False
+            self._on_free()
 
     async def _in_transaction(self, run: Run) -> Ending:
         route, job, hooks = run.route, run.job, self._hooks(run)
@@ -234,6 +265,7 @@ class Executor:
                 self._end(run, DROPPED)
             case _:
                 self._end(run, RELEASED)
+        self._on_free()
 
     def _end(self, run: Run, ending: Ending) -> None:
         if run.ended:

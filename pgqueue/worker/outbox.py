@@ -7,6 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg
 
@@ -18,7 +19,6 @@ from pgqueue.worker.waiting import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from uuid import UUID
 
     from pgqueue.calls import Reported
     from pgqueue.result import JobResult
@@ -39,7 +39,7 @@ _logger = logging.getLogger("pgqueue.worker")
 LOUD = frozenset({"failed", "partial", "retrying"})
 
 # Job, token, outcome, and what to log when the database has said how it ended.
-_Entry = tuple["UUID", int, "str | None", "JobResult | None"]
+_Entry = tuple[bytes, int, "str | None", "JobResult | None"]
 
 
 @dataclass(slots=True)
@@ -49,23 +49,28 @@ class _Sick:
     backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_BASE_SECONDS, RETRY_CAP_SECONDS))
 
 
-@dataclass(slots=True)
 class Batch:
-    """Endings on their way: three columns, as pgqueue.report() takes them, and one to log."""
+    """
+    Endings on their way.
 
-    job_ids: list[UUID] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    texts: list[str | None] = field(default_factory=list)
-    results: list[JobResult | None] = field(default_factory=list)
+    Args:
+        entries: Row by row, as they came.
 
-    @property
-    def outcomes(self) -> list[str | None] | None:
-        """None when all are plain successes: the cheapest report there is."""
-        return self.texts if any(self.texts) else None
+    Attributes:
+        keys: The jobs' ids as bytes; with *tokens* and *outcomes* what pgqueue.report() takes.
+        outcomes: None when all are plain successes: the cheapest report there is.
+        logged: Whether there is anything to log about them.
+    """
 
-    def entries(self) -> list[_Entry]:
-        """Give it row by row."""
-        return list(zip(self.job_ids, self.tokens, self.texts, self.results, strict=True))
+    __slots__ = ("entries", "keys", "logged", "outcomes", "tokens")
+
+    def __init__(self, entries: list[_Entry]) -> None:
+        self.entries = entries
+        keys, tokens, texts, results = zip(*entries, strict=True) if entries else ((),) * 4
+        self.keys: Sequence[bytes] = keys
+        self.tokens: Sequence[int] = tokens
+        self.outcomes: Sequence[str | None] | None = texts if any(texts) else None
+        self.logged = any(results)
 
 
 class Outbox:
@@ -78,7 +83,8 @@ class Outbox:
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
-        self._entries: deque[_Entry] = deque()
+        self._entries: list[_Entry] = []
+        self._characters = 0
         # Refused alone for a passing reason, such as a lock.
         self._sick: list[_Sick] = []
         self._on_the_way = 0
@@ -93,53 +99,67 @@ class Outbox:
         yield from (sick.entry[1] for sick in self._sick)
 
     def add(
-        self, job_id: UUID, token: int, outcome: str | None, *, result: JobResult | None = None
+        self, key: bytes, token: int, outcome: str | None, *, result: JobResult | None = None
     ) -> None:
         """
         Have an ending reported, and logged when the database has answered.
 
         Args:
-            job_id: The job.
+            key: The job's id as bytes.
             token: Of our attempt.
             outcome: As pgqueue.report() takes it.
             result: What to log; the database's word on the status replaces its own.
         """
-        self._entries.append((job_id, token, outcome, result))
+        self._entries.append((key, token, outcome, result))
+        if outcome is not None:
+            self._characters += len(outcome)
 
     def take(self) -> Batch:
         """Take the next batch out."""
-        batch = Batch()
-        characters = 0
         entries = self._entries
-        while entries and len(batch.tokens) < BATCH_MAX and characters < BATCH_CHARACTERS_MAX:
-            job_id, token, outcome, result = entries.popleft()
-            batch.job_ids.append(job_id)
-            batch.tokens.append(token)
-            batch.texts.append(outcome)
-            batch.results.append(result)
-            characters += len(outcome) if outcome is not None else 0
-        self._on_the_way = len(batch.tokens)
+        if len(entries) <= BATCH_MAX and self._characters <= BATCH_CHARACTERS_MAX:
+            batch = Batch(entries)
+            self._entries = []
+        else:
+            batch = Batch(entries[: self._fitting()])
+            del entries[: len(batch.entries)]
+        self._on_the_way = len(batch.entries)
+        self._recount()
         return batch
+
+    def _fitting(self) -> int:
+        """How many of the first entries make a batch; at least one, whatever its size."""
+        characters = 0
+        for number, (_, _, outcome, _) in enumerate(self._entries[:BATCH_MAX], 1):
+            characters += 0 if outcome is None else len(outcome)
+            if characters >= BATCH_CHARACTERS_MAX:
+                return number
+        return min(BATCH_MAX, len(self._entries))
+
+    def _recount(self) -> None:
+        self._characters = sum(len(entry[2]) for entry in self._entries if entry[2] is not None)
 
     def put_back(self, batch: Batch) -> None:
         """Undo `take`."""
         self._on_the_way = 0
-        self._entries.extendleft(reversed(batch.entries()))
+        self._entries = [*batch.entries, *self._entries]
+        self._recount()
 
     def settled(self, batch: Batch, reported: Sequence[Reported]) -> None:
         """The database has answered for *batch*: it is done."""
         self._on_the_way = 0
         reach("after_report")
-        if not reported and not any(batch.results):
+        if not reported and not batch.logged:
             return
         answers = {answer.token: answer for answer in reported}
-        for job_id, token, _, result in batch.entries():
-            self._log(job_id, token, result, answers.get(token))
+        for key, token, _, result in batch.entries:
+            self._log(key, token, result, answers.get(token))
 
     def _log(
-        self, job_id: UUID, token: int, result: JobResult | None, answer: Reported | None
+        self, key: bytes, token: int, result: JobResult | None, answer: Reported | None
     ) -> None:
         """Log how a job ended. *result* is what the run looked like, *answer* is what counts."""
+        job_id = UUID(bytes=key)
         ids: dict[str, Any] = {"token": token, "worker": self._worker}
         if answer is not None and answer.status is None:
             reason = answer.refused
@@ -164,7 +184,7 @@ class Outbox:
         batch = self.take()
         reach("before_report")
         try:
-            reported = await link.call(calls.report(batch.job_ids, batch.tokens, batch.outcomes))
+            reported = await link.call(calls.report(batch.keys, batch.tokens, batch.outcomes))
         except BaseException:
             self.put_back(batch)
             raise
@@ -173,7 +193,7 @@ class Outbox:
     async def report_singly(self, link: Link) -> None:
         """After a batch was refused as a whole: find the ending that is to blame."""
         batch = self.take()
-        rows = deque(batch.entries())
+        rows = deque(batch.entries)
         try:
             while rows:
                 await self._report_one(link, _Sick(rows[0]))
@@ -182,7 +202,8 @@ class Outbox:
             return
         finally:
             self._on_the_way = 0
-            self._entries.extendleft(reversed(rows))
+            self._entries = [*rows, *self._entries]
+            self._recount()
 
     @property
     def sick_seconds(self) -> float | None:
@@ -207,24 +228,24 @@ class Outbox:
             raise
 
     async def _report_one(self, link: Link, sick: _Sick) -> None:
-        job_id, token, outcome, result = sick.entry
+        key, token, outcome, result = sick.entry
         try:
-            reported = await link.call(calls.report([job_id], [token], [outcome]))
-            self._log(job_id, token, result, reported[0] if reported else None)
+            reported = await link.call(calls.report([key], [token], [outcome]))
+            self._log(key, token, result, reported[0] if reported else None)
         except (PgqueueError, psycopg.Error) as exc:
             if isinstance(exc, DatabaseUnavailable) and link.connection is None:
                 raise
             self._set_aside(sick, exc)
 
     def _set_aside(self, sick: _Sick, exc: Exception) -> None:
-        job_id, token, outcome, result = sick.entry
+        key, token, outcome, result = sick.entry
         reason = str(exc).partition("\n")[0]
         log.event(
             _logger,
             logging.ERROR,
             "report failed",
             worker=self._worker,
-            job_id=job_id,
+            job_id=UUID(bytes=key),
             token=token,
             error=reason,
         )
@@ -234,6 +255,6 @@ class Outbox:
             parts = {"do": "fail", "retryable": False, "error": error.to_dict()}
             outcome = handling.dumps(parts)
             result = None if result is None else replace(result, error=error)
-        sick.entry = (job_id, token, outcome, result)
+        sick.entry = (key, token, outcome, result)
         sick.retry_at = time.monotonic() + sick.backoff.next()
         self._sick.append(sick)

@@ -157,10 +157,9 @@ class Parts:
             # What the handler returned is not logged, and must not wait in memory for the report.
             result = replace(ending, result=None).job_result(job, run.started)
         if ending.send:
-            self.outbox.add(job.job_id, job.token, ending.outcome, result=result)
+            self.outbox.add(job.key, job.token, ending.outcome, result=result)
         elif result is not None:
             result.log(_logger, token=job.token, worker=self._name)
-        self._wake()
 
     def _wake(self) -> None:
         self.engine.wake()

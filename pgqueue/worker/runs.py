@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
     from pgqueue.calls import Claimed
@@ -32,38 +32,26 @@ class Run:
     A claimed job and what runs it.
 
     Attributes:
-        begun: Its task has taken its first step; one that has not must not be cancelled, for then
-            nothing of it would run.
+        begun: A runner has taken it; before that there is no task to cancel.
         ended: Its ending has been decided; what the handler still does changes nothing.
         finishing: Its transaction is being committed: too late to stop.
     """
 
-    __slots__ = (
-        "begun",
-        "connection",
-        "context",
-        "ended",
-        "finishing",
-        "job",
-        "route",
-        "started",
-        "stop",
-        "task",
-        "timer",
-    )
+    # Defaults of the class: most runs change none of them. 0.25 microseconds to make one; with
+    # __slots__ and each set 0.6.
+    context: JobContext | None = None
+    connection: Any = None
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    stop: Stop | None = None
+    begun = False
+    ended = False
+    finishing = False
 
-    def __init__(self, job: Claimed, route: Route) -> None:
+    def __init__(self, job: Claimed, route: Route, started: dt.datetime) -> None:
         self.job = job
         self.route = route
-        self.started = dt.datetime.now(dt.UTC)
-        self.context: JobContext | None = None
-        self.connection: Any = None
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.stop: Stop | None = None
-        self.begun = False
-        self.ended = False
-        self.finishing = False
+        self.started = started
 
     def limit(self, seconds: float, expired: Callable[[Run], None]) -> None:
         """Call *expired* in *seconds* unless the run has ended; replaces an earlier limit."""

@@ -158,7 +158,7 @@ def test_a_report_whose_reply_is_lost_is_repeated_without_harm(
 
     async def lose_one(self: Link, call: Any, **options: Any) -> Any:
         answer = await original(self, call, **options)
-        reports = ("pgqueue.exchange" in str(call.sql) and call.params[4]) or (
+        reports = ("pgqueue.exchange" in str(call.sql) and call.params[5] != "{}") or (
             "pgqueue.report" in str(call.sql)
         )
         if not lost and reports:
