@@ -25,6 +25,7 @@ from pgqueue import calls, log
 from pgqueue._pause import reach
 from pgqueue.errors import DatabaseUnavailable, PgqueueError, WorkerGone
 from pgqueue.worker.executor import RELEASED
+from pgqueue.worker.outbox import Batch
 from pgqueue.worker.waiting import Backoff, Signal, jittered
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pgqueue.worker.link import Link
     from pgqueue.worker.membership import Membership
     from pgqueue.worker.outbox import Outbox
+    from pgqueue.worker.reporter import Reporter
 
 __all__ = ["Engine"]
 
@@ -44,6 +46,8 @@ CLAIM_MAX = 500
 # So many slots are filled by one claim: two halves would cost more than they gain. An exchange
 # costs the server about as much as 50 jobs before the first one.
 WHOLE_MAX = 100
+# A claim that brings so many jobs and leaves more behind is worth a report at the same time.
+BUSY_MIN = 200
 # Jobs found twice within this time are a stream: poll instead of sleeping between them, so that its
 # producers need not NOTIFY.
 STREAM_SECONDS = 0.02
@@ -61,6 +65,7 @@ class Engine:
 
     Args:
         link: The connection for claims and reports.
+        reporter: Reports over a connection of its own while claims come back full.
         membership: Who we are.
         executor: Runs what is claimed.
         outbox: Holds what is to be reported.
@@ -84,6 +89,7 @@ class Engine:
         membership: Membership,
         executor: Executor,
         outbox: Outbox,
+        reporter: Reporter,
         bell: Doorbell | None,
         floors: Floors,
         concurrency: int,
@@ -98,6 +104,8 @@ class Engine:
         self._membership = membership
         self._executor = executor
         self._outbox = outbox
+        self._reporter = reporter
+        self._busy = False
         self._bell = bell
         self._floors = floors
         self._concurrency = concurrency
@@ -120,6 +128,12 @@ class Engine:
 
     async def run_forever(self) -> None:
         """Work; ends when cancelled."""
+        try:
+            await self._run_forever()
+        finally:
+            await self._reporter.close()
+
+    async def _run_forever(self) -> None:
         while True:
             try:
                 await self._cycle()
@@ -138,6 +152,7 @@ class Engine:
                     worker=self._membership.name,
                     error=str(exc).partition("\n")[0],
                 )
+                await self._reporter.settled()
                 await self._outbox.report_singly(self._link)
                 await self.signal.wait(self._trouble.next())
 
@@ -149,8 +164,7 @@ class Engine:
             if self._bell is not None and (self._bell.holding or self._bell.owes):
                 await self._bell.leave(pass_on=True)
             if self._outbox:
-                await self._outbox.report(self._link)
-                self.progress.set()
+                await self._report()
             else:
                 await self.signal.wait(self._outbox.sick_seconds or SATURATED_SECONDS)
         elif self._drained():
@@ -192,6 +206,7 @@ class Engine:
                 await self._lie_down(bell, room)
         elif now >= self._poll_at:
             self._poll_at = now + jittered(self._poll_seconds)
+            self._reporter.rest()
             if bell.benched:
                 # The doorman may have died: try for its place.
                 await bell.leave(pass_on=False)
@@ -200,8 +215,7 @@ class Engine:
                 await bell.ping()
                 await self._claim(room, sweep=True)
         elif self._outbox:
-            await self._outbox.report(self._link)
-            self.progress.set()
+            await self._report()
         elif self._drain and not self._known_empty and not self._executor.runs:
             await self._claim(room, sweep=True)
         else:
@@ -233,6 +247,19 @@ class Engine:
         await self._claim(room, sweep=True)
         return True
 
+    async def _report(self) -> None:
+        await self._reporter.settled()
+        if self._outbox:
+            await self._outbox.report(self._link)
+            self.progress.set()
+
+    async def _batch(self) -> Batch:
+        """What the next exchange reports: nothing while the reporter does it at the same time."""
+        if self._busy:
+            return Batch([])
+        await self._reporter.settled()
+        return self._outbox.take()
+
     async def _claim(self, room: int, *, sweep: bool) -> int:
         """Report what there is and claim up to *room* jobs; how many were found."""
         if self._stray_at is not None and time.monotonic() >= self._stray_at:
@@ -241,7 +268,7 @@ class Engine:
         floors.rotate()
         sweep = sweep or floors.sweep_due()
         limit = self._limit(room)
-        batch = self._outbox.take()
+        batch = await self._batch()
         began = time.monotonic()
         try:
             answer = await self._link.call(
@@ -256,7 +283,8 @@ class Engine:
                 )
             )
         except BaseException as exc:
-            self._outbox.put_back(batch)
+            if batch.entries:
+                self._outbox.put_back(batch)
             # The claim may have happened; what it moved is ours, and we do not know it.
             if not isinstance(exc, WorkerGone):
                 self._stray_at = 0.0
@@ -271,9 +299,12 @@ class Engine:
         if sweep:
             floors.swept(time.monotonic() - began)
             self._known_empty = not answer.claimed
+        full = len(answer.claimed) == limit
+        # Before the handlers start: what is reported now is on its way while they run.
+        self._busy = full and limit >= BUSY_MIN and await self._reporter.helps()
         if answer.claimed:
             self._start(answer.claimed)
-            if len(answer.claimed) < limit:
+            if not full:
                 # Handlers that need no wait end here, and the next round trip reports them. Else
                 # there is more to claim: the server finds it while they run.
                 await asyncio.sleep(0)

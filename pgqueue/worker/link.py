@@ -49,13 +49,15 @@ class Outages:
 
     Args:
         worker: Its name.
+        quiet: Say nothing.
 
     Attributes:
         on_mismatch: Called when the schema turns out to be gone or of another version; links then
             refuse calls as in an outage, so that their callers stay quiet. None: it is raised.
     """
 
-    def __init__(self, worker: str) -> None:
+    def __init__(self, worker: str, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self.on_mismatch: Callable[[SchemaMismatch], None] | None = None
         self._worker = worker
         self._reached = False
@@ -65,6 +67,8 @@ class Outages:
 
     def begin(self, role: str, exc: BaseException) -> None:
         """Note that the connection *role* is lost."""
+        if self._quiet:
+            return
         now = time.monotonic()
         first = not self._down
         self._down.add(role)
@@ -85,6 +89,8 @@ class Outages:
 
     def end(self, role: str) -> None:
         """Note that the connection *role* is there."""
+        if self._quiet:
+            return
         reached, self._reached = self._reached, True
         if role not in self._down:
             return

@@ -87,15 +87,21 @@ class Outbox:
         self._characters = 0
         # Refused alone for a passing reason, such as a lock.
         self._sick: list[_Sick] = []
-        self._on_the_way = 0
+        self._on_the_way: list[_Entry] = []
 
     def __len__(self) -> int:
         """How many are not known to have arrived; those set aside do not count."""
-        return len(self._entries) + self._on_the_way
+        return len(self._entries) + len(self._on_the_way)
+
+    @property
+    def waiting(self) -> int:
+        """How many are not on their way."""
+        return len(self._entries)
 
     def tokens(self) -> Iterator[int]:
         """Of everything that is not reported yet."""
         yield from (entry[1] for entry in self._entries)
+        yield from (entry[1] for entry in self._on_the_way)
         yield from (sick.entry[1] for sick in self._sick)
 
     def add(
@@ -123,7 +129,7 @@ class Outbox:
         else:
             batch = Batch(entries[: self._fitting()])
             del entries[: len(batch.entries)]
-        self._on_the_way = len(batch.entries)
+        self._on_the_way = batch.entries
         self._recount()
         return batch
 
@@ -141,13 +147,13 @@ class Outbox:
 
     def put_back(self, batch: Batch) -> None:
         """Undo `take`."""
-        self._on_the_way = 0
+        self._on_the_way = []
         self._entries = [*batch.entries, *self._entries]
         self._recount()
 
     def settled(self, batch: Batch, reported: Sequence[Reported]) -> None:
         """The database has answered for *batch*: it is done."""
-        self._on_the_way = 0
+        self._on_the_way = []
         reach("after_report")
         if not reported and not batch.logged:
             return
@@ -201,7 +207,7 @@ class Outbox:
         except DatabaseUnavailable:
             return
         finally:
-            self._on_the_way = 0
+            self._on_the_way = []
             self._entries = [*rows, *self._entries]
             self._recount()
 

@@ -20,6 +20,7 @@ from pgqueue.worker.maintenance import Maintenance
 from pgqueue.worker.membership import BEATS_PER_LEASE, Membership
 from pgqueue.worker.messages import Messages
 from pgqueue.worker.outbox import Outbox
+from pgqueue.worker.reporter import Reporter
 from pgqueue.worker.runs import Stop
 
 if TYPE_CHECKING:
@@ -79,6 +80,13 @@ class Parts:
         self.control = Link(
             self._where("control"), role="control", outages=outages, on_open=self._hear_warnings
         )
+        # Of no importance: without it the endings go with the claims, and those say what is wrong.
+        silent = Outages(settings.name, quiet=True)
+        self.reporter = Reporter(
+            Link(self._where("reports"), role="reports", outages=silent),
+            self.outbox,
+            on_settled=self._wake,
+        )
         self.executor = Executor(
             routes,
             worker=settings.name,
@@ -108,6 +116,7 @@ class Parts:
             membership=self.membership,
             executor=self.executor,
             outbox=self.outbox,
+            reporter=self.reporter,
             bell=self.bell,
             floors=Floors(settings.queues),
             concurrency=settings.concurrency,
@@ -125,6 +134,7 @@ class Parts:
         if self.bell is not None:
             self.bell.close()
         await self.executor.close()
+        await self.reporter.close()
         self.claims.drop()
         self.control.drop()
 

@@ -53,9 +53,10 @@ class Runners:
         self._waiting: deque[Run] = deque()
         self._parked: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        # Runners on their way, and how many to call: doubled when they were needed.
+        # Runners on their way, and how many to call: doubled while each finds the one before it
+        # waiting, for then it takes a turn of the loop to begin the next job.
         self._called = 0
-        self._wanted = 1
+        self._wanted = 0
 
     @property
     def tasks(self) -> int:
@@ -90,7 +91,7 @@ class Runners:
         assert task is not None
         while True:
             self._called -= 1
-            self._wanted = min(2 * self._wanted, CALLED_MAX) if self._waiting else 1
+            self._wanted = min(max(1, 2 * self._wanted), CALLED_MAX) if self._waiting else 0
             await self._work(task)
             self._rested()
             # A cancelled task stays one: asyncio.timeout() of the next job would misread that.
@@ -106,12 +107,13 @@ class Runners:
         until = time.monotonic() + SLICE_SECONDS
         while waiting:
             run = waiting.popleft()
-            while self._called < min(self._wanted, len(waiting)):
+            while self._called < min(max(1, self._wanted), len(waiting)):
                 self._call()
             run.task = task
             await self._perform(run)
             if time.monotonic() > until or task.cancelling():
-                # Somebody is on his way if anything waits.
+                # Somebody is on his way if anything waits; several would make one long slice.
+                self._wanted = 0
                 return
 
 

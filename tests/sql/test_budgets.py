@@ -140,7 +140,7 @@ def _rows(db: Db) -> dict[str, tuple[int, ...]]:
 def test_a_busy_worker_makes_one_round_trip_per_batch(
     dsn: str, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """5,000 jobs, 500 at a time: ten exchanges, and a few more to begin and to end."""
+    """5,000 jobs, 250 of 500 slots at a time: 20 claims, 20 reports, a few to begin and to end."""
     registry = Registry("budget")
     registry.job("t")(_noop)
     insert_many(db, 5_000)
@@ -156,7 +156,7 @@ def test_a_busy_worker_makes_one_round_trip_per_batch(
     asyncio.run(Worker(registry, dsn=dsn, concurrency=500, drain=True).run())
 
     assert value(db, "select count(*) from pgqueue.finished") == 5_000
-    assert calls["exchange"] <= 15
+    assert calls["exchange"] <= 45
     assert calls["other"] <= 30
 
 
