@@ -83,10 +83,12 @@ class BoundedConnection(psycopg.Connection[Any]):
         call_seconds: The deadline of each wait; None = no deadline. After it the connection is
             closed: an answer that comes late would be taken for that of the next call.
         pooled: A transaction pooler stands in between.
+        raw: It has the adapters of pgqueue.calls.claimed: 50 microseconds less per claim.
     """
 
     call_seconds: float | None = Timeouts().call
     pooled: bool = False
+    raw: bool = False
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait as psycopg does, within the deadline."""
@@ -102,6 +104,7 @@ class AsyncBoundedConnection(psycopg.AsyncConnection[Any]):
 
     call_seconds: float | None = Timeouts().call
     pooled: bool = False
+    raw: bool = False
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait as psycopg does, within the deadline."""

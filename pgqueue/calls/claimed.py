@@ -20,7 +20,7 @@ from psycopg.types.string import ByteaBinaryLoader
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import psycopg
+    from psycopg.abc import AdaptContext
 
 __all__ = ["Claimed", "UuidArray", "adapt_raw", "claimed_rows", "id_array", "int_array"]
 
@@ -95,9 +95,15 @@ class _UuidArrayDumper(Dumper):
         return obj.encoded
 
 
-def adapt_raw(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
-    """Let *cursor* take what `id_array` makes and return what `claimed_rows` reads."""
-    adapters = cursor.adapters
+def adapt_raw(context: AdaptContext) -> None:
+    """
+    Let a cursor take what `id_array` makes and return what `claimed_rows` reads.
+
+    Args:
+        context: The cursor; or a connection of ours, for all of its cursors. What is not asked for
+            in binary stays as it is.
+    """
+    adapters = context.adapters
     adapters.register_dumper(UuidArray, _UuidArrayDumper)
     adapters.register_loader("uuid", ByteaBinaryLoader)
     adapters.register_loader("timestamptz", Int8BinaryLoader)

@@ -177,7 +177,7 @@ def _statement(call: Call[Any]) -> bytes:
 def _adapt(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], call: Call[Any]) -> None:
     if call.by_name:
         set_json_loads(lenient_loads, context=cursor)
-    if call.raw:
+    if call.raw and not getattr(cursor.connection, "raw", False):
         adapt_raw(cursor)
 
 

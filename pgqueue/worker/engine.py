@@ -301,7 +301,7 @@ class Engine:
             self._known_empty = not answer.claimed
         full = len(answer.claimed) == limit
         # Before the handlers start: what is reported now is on its way while they run.
-        self._busy = full and limit >= BUSY_MIN and await self._reporter.helps()
+        self._busy = full and limit >= BUSY_MIN and self._reporter.helps()
         if answer.claimed:
             self._start(answer.claimed)
             if not full:

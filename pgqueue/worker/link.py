@@ -17,6 +17,7 @@ import psycopg
 
 from pgqueue import log
 from pgqueue.calls import run_async
+from pgqueue.calls.claimed import adapt_raw
 from pgqueue.errors import DatabaseUnavailable, NotPrimary, PgqueueError, SchemaMismatch
 from pgqueue.worker.waiting import Backoff
 
@@ -174,6 +175,8 @@ class Link:
         if self.connection is None:
             async with asyncio.timeout(CONNECT_SECONDS):
                 conn = await self._where.connect_async()
+            adapt_raw(conn)
+            conn.raw = True
             try:
                 if self._on_open is not None:
                     await self._on_open(conn)

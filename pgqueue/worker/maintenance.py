@@ -35,6 +35,7 @@ SWEEP_SECONDS_MIN = 1.0
 # Sweeps, and rounds that found nothing to do, take at most a fiftieth of the time: under a long
 # snapshot they step over every row that has moved since.
 COST_FACTOR = 50.0
+COUNT_SECONDS_MIN = 1.0
 COUNT_SECONDS = 30.0
 LIMIT = 1_000
 LIMIT_MIN = 10
@@ -51,13 +52,17 @@ class Maintenance:
     Args:
         link: The control connection.
         membership: Knows the server's clock, and how long a call may hold up the heartbeat.
+
+    Attributes:
+        workers: How many were alive when they were last counted.
     """
 
     def __init__(self, link: Link, *, membership: Membership) -> None:
         self._link = link
         self._membership = membership
-        self._workers = 1
+        self.workers = 1
         self._count_at = 0.0
+        self._count_seconds = COUNT_SECONDS_MIN
         self._sweep_at = 0.0
         self._full_at = 0.0
         self._floor: dt.datetime | None = None
@@ -86,8 +91,10 @@ class Maintenance:
         # The heartbeat waits for its turn on the same connection.
         seconds = self._membership.beat_seconds
         if now >= self._count_at:
-            self._workers = max(1, await self._link.call(calls.live_workers(), seconds=seconds))
-            self._count_at = now + jittered(COUNT_SECONDS)
+            self.workers = max(1, await self._link.call(calls.live_workers(), seconds=seconds))
+            self._count_at = now + jittered(self._count_seconds)
+            # Soon after the start more often: workers start together.
+            self._count_seconds = min(2 * self._count_seconds, COUNT_SECONDS)
         began = time.monotonic()
         sweep = began >= self._sweep_at
         if sweep:
@@ -113,14 +120,14 @@ class Maintenance:
         """How long until the next full round."""
         if max(done.rescued, done.expired, done.removed) >= self._limit:
             return BACKLOG_SECONDS
-        pause = INTERVAL_SECONDS * max(1.0, self._workers / ENOUGH_WORKERS)
+        pause = INTERVAL_SECONDS * max(1.0, self.workers / ENOUGH_WORKERS)
         if not (done.rescued or done.expired or done.removed):
             pause = max(pause, COST_FACTOR * cost)
         return jittered(pause)
 
     def _pause(self, next_due_at: dt.datetime | None) -> float:
         pause = self._full_at - time.monotonic()
-        if next_due_at is not None and _random.random() < ENOUGH_WORKERS / self._workers:
+        if next_due_at is not None and _random.random() < ENOUGH_WORKERS / self.workers:
             due = next_due_at.timestamp() - self._membership.clock_offset - time.time()
             pause = min(pause, due)
         return max(pause, DUE_SECONDS_MIN)

@@ -85,6 +85,7 @@ class Parts:
         self.reporter = Reporter(
             Link(self._where("reports"), role="reports", outages=silent),
             self.outbox,
+            workers=lambda: self.maintenance.workers,
             on_settled=self._wake,
         )
         self.executor = Executor(

@@ -2,8 +2,10 @@
 Reports at the same time as claims: under load one connection is what a worker waits for.
 
 The server spends as long on a job's claim as on its completion. While claims come back full the
-endings go over a second connection, so that two of its processes work for one of ours: a drain by
-one process makes REPORTER_NUMBERS. It is opened when it is first of use and closed at rest; when
+endings go over a second connection, so that two of its processes work for one of ours: a drain of
+60,000 jobs by one process went from 25,900 and 24,000 to 41,300 and 37,900 jobs/s. Several workers
+keep the server busy as it is: four with eight connections cost it 39 microseconds of CPU a job
+instead of 31 (4 cores). The connection is opened when it is first of use and closed at rest; when
 it fails the endings go with the claims again.
 """
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter"]
 
-# So many endings wait while others are on their way: then claims wait, too.
+# More endings wait while others are on their way: then the next claim waits, too.
 BEHIND_MAX = 1_000
+# Above this the worker has no need of it.
+WORKERS_MAX = 2
 # Fewer are not worth a round trip of their own.
 BATCH_MIN = 50
 # After a failure: the next exchange says what is wrong, or repeats it.
@@ -40,25 +44,33 @@ class Reporter:
     Args:
         link: A connection that nobody else uses.
         outbox: Nobody else takes from it between `helps` and `settled`.
+        workers: How many there are.
         on_settled: Called when a batch has arrived, or has not.
     """
 
-    def __init__(self, link: Link, outbox: Outbox, *, on_settled: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        outbox: Outbox,
+        *,
+        workers: Callable[[], int],
+        on_settled: Callable[[], None],
+    ) -> None:
         self._link = link
         self._outbox = outbox
+        self._workers = workers
         self._on_settled = on_settled
         self._task: asyncio.Task[None] | None = None
         self._pause_until = 0.0
 
-    async def helps(self) -> bool:
-        """Report what there is, meanwhile; False: the caller must."""
-        if self._task is not None and self._outbox.waiting > BEHIND_MAX:
-            await self.settled()
-        if self._task is None:
-            if time.monotonic() < self._pause_until:
-                return False
-            if self._outbox.waiting >= BATCH_MIN:
-                self._task = asyncio.get_running_loop().create_task(self._report())
+    def helps(self) -> bool:
+        """Report what there is, meanwhile; False: the caller must, once this has settled."""
+        if self._task is not None:
+            return self._outbox.waiting <= BEHIND_MAX
+        if self._workers() > WORKERS_MAX or time.monotonic() < self._pause_until:
+            return False
+        if self._outbox.waiting >= BATCH_MIN:
+            self._task = asyncio.get_running_loop().create_task(self._report())
         return True
 
     async def settled(self) -> None:
