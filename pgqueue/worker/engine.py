@@ -196,15 +196,9 @@ class Engine:
             if called:
                 # The door is ours to take. First: the claim after that is needed in any case.
                 await bell.leave(pass_on=False)
-                found = await self._lie_down(bell, room) or 0
+                await self._lie_down(bell, room)
             else:
-                found = await self._claim(room, sweep=True)
-            if found >= self._limit(room):
-                # More than one claim can take: the next worker helps, and wakes the one after it.
-                # Without this one worker drained 50,000 instant jobs while three slept.
-                await bell.leave(pass_on=True)
-            elif found and self._in_stream:
-                await bell.leave(pass_on=False)
+                await self._look(bell, room)
         elif now >= self._poll_at:
             self._poll_at = now + jittered(self._poll_seconds)
             self._reporter.rest()
@@ -214,7 +208,7 @@ class Engine:
                 await self._lie_down(bell, room)
             else:
                 await bell.ping()
-                await self._claim(room, sweep=True)
+                await self._look(bell, room)
         elif self._outbox:
             await self._report()
         elif self._drain and not self._known_empty and not self._executor.runs:
@@ -256,7 +250,19 @@ class Engine:
             return None
         self._poll_at = time.monotonic() + jittered(self._poll_seconds)
         reach("before_last_claim")
-        return await self._claim(room, sweep=True)
+        return await self._look(bell, room)
+
+    async def _look(self, bell: Doorbell, room: int) -> int:
+        """Claim from a place at the doors, and get up if there is more; how many were found."""
+        found = await self._claim(room, sweep=True)
+        if found >= self._limit(room):
+            # More than one claim can take, and nobody rings for it: go on, and let the next worker
+            # help, which wakes the one after it. Without that one worker drained 50,000 instant
+            # jobs while three slept; without getting up the rest waited for the next poll.
+            await bell.leave(pass_on=True)
+        elif found and self._in_stream:
+            await bell.leave(pass_on=False)
+        return found
 
     async def _report(self) -> None:
         await self._reporter.settled()

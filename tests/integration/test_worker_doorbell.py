@@ -7,16 +7,17 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from pgqueue import Registry
+from pgqueue.worker import engine
+from pgqueue.worker.doorbell import Doorbell
 from pgqueue.worker.link import Link
 from tests.support.wait import eventually
 from tests.support.workers import enqueue, reaches, working
 
 if TYPE_CHECKING:
-    import psycopg
-
     from tests.conftest import Connect
 
     Database = psycopg.Connection[Any]
@@ -245,3 +246,25 @@ def test_idle_workers_share_a_burst_of_instant_jobs(
 
     shares = db.execute("select count(*) from pgqueue.finished group by worker_id").fetchall()
     assert len(shares) == 3
+
+
+def test_a_worker_that_finds_much_when_it_lies_down_gets_up_again(
+    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its last claim leaves behind nobody rings for: it does not wait for the next poll."""
+    inserted: list[str] = []
+
+    def insert(place: str) -> None:
+        if place == "before_last_claim" and not inserted:
+            inserted.append(place)
+            with psycopg.connect(dsn) as other:
+                other.execute(
+                    "insert into pgqueue.jobs (job_type)"
+                    " select 'nothing' from generate_series(1, 100)"
+                )
+
+    monkeypatch.setattr(engine, "reach", insert)
+    # The ring of that insert is lost: nobody listens to it.
+    monkeypatch.setattr(Doorbell, "_ring", lambda _: None)
+    with working(registry, dsn, concurrency=10, poll_seconds=POLL_SECONDS):
+        eventually(lambda: db.execute("select from pgqueue.finished").rowcount == 100, seconds=20)
