@@ -61,6 +61,7 @@ as $$
 #variable_conflict use_column
 declare
     v_queue text;
+    v_seat integer;
 begin
     foreach v_queue in array p_queues loop
         queue := v_queue;
@@ -71,9 +72,9 @@ begin
         elsif pg_try_advisory_lock_shared(7067001, queue_hash) then
             perform pg_advisory_unlock_shared(7067001, queue_hash);
         else
-            for v_seat in 1..256 loop
-                if pg_try_advisory_lock(7067002, hashtext(v_queue || '#' || v_seat)) then
-                    place := v_seat;
+            for v_n in 1..256 loop
+                if pg_try_advisory_lock(7067002, hashtext(v_queue || '#' || v_n)) then
+                    place := v_n;
                     exit;
                 end if;
             end loop;
