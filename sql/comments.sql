@@ -79,6 +79,10 @@ comment on column pgqueue.jobs.idempotency_key is 'A second INSERT with this key
 comment on column pgqueue.jobs.unique_key is 'At most one unfinished job has this key (jobs_unique_key). Set back to NULL when the job finishes.';
 comment on column pgqueue.jobs.tenant_id is 'Whose job it is; NULL without tenants.';
 comment on column pgqueue.jobs.headers is 'A JSON object for what is not an argument: trace context and the like.';
+comment on column pgqueue.jobs.notify is 'True: NOTIFY pgqueue_finished with its id when it finishes.';
+comment on column pgqueue.jobs.feed is 'When it finishes, pgqueue.take_completions(feed) hands it out.';
+comment on column pgqueue.jobs.callback_url is 'When it finishes, a signed POST goes there.';
+comment on column pgqueue.jobs.callback_of is 'Set by pgqueue: this job is the delivery that tells of that one.';
 comment on column pgqueue.jobs.created_at is 'When it was inserted.';
 comment on column pgqueue.jobs.created_by is 'The login that inserted it.';
 
@@ -88,6 +92,24 @@ comment on table pgqueue.blocked is 'Jobs that wait for another job. Moved by fu
 comment on table pgqueue.running is 'Jobs that an attempt owns: look at pgqueue.running_jobs. Moved by functions only.';
 comment on table pgqueue.finished is 'How each finished job ended. Moved by functions only; retention removes it with its job.';
 comment on table pgqueue.attempts is 'Attempts that ended without finishing their job, and finishes that a retry undid.';
+comment on table pgqueue.completions is 'Finished jobs that named a feed and are not acknowledged yet: pgqueue.take_completions() and ack_completions().';
+comment on column pgqueue.completions.feed is 'The feed, as the job named it.';
+comment on column pgqueue.completions.tenant_id is 'Whose job it was; empty without tenants.';
+comment on column pgqueue.completions.id is 'What ack_completions() takes.';
+comment on column pgqueue.completions.job_id is 'The job.';
+comment on column pgqueue.completions.job_type is 'Its type.';
+comment on column pgqueue.completions.status is 'How it ended.';
+comment on column pgqueue.completions.finished_at is 'When.';
+comment on column pgqueue.completions.taken_until is 'Until then it is with a reader; -infinity = nobody has taken it.';
+comment on column pgqueue.completions.taken is 'How often it was handed out.';
+
+comment on table pgqueue.callback_secrets is 'Hosts that callbacks may go to: pgqueue.add_callback_secret() and remove_callback_secret().';
+comment on column pgqueue.callback_secrets.id is 'Drawn when it was added.';
+comment on column pgqueue.callback_secrets.host is 'The host, with its port if the URLs name one.';
+comment on column pgqueue.callback_secrets.tenant_id is 'Only for this tenant''s jobs; NULL = for all.';
+comment on column pgqueue.callback_secrets.secret is 'What sign_callback() signs with. Granted to nobody.';
+comment on column pgqueue.callback_secrets.created_at is 'When it was added.';
+
 comment on table pgqueue.stats_log is 'Outcomes as they happen: look at pgqueue.stats_recent.';
 comment on table pgqueue.stats is 'Outcomes per minute and, later, per hour: look at pgqueue.stats_recent.';
 

@@ -41,6 +41,10 @@ $$;
 \ir functions/finish.sql
 \ir functions/fail.sql
 \ir functions/enqueue.sql
+\ir functions/inbox.sql
+\ir functions/tell.sql
+\ir functions/feed.sql
+\ir functions/callback.sql
 \ir functions/claim.sql
 \ir functions/complete.sql
 \ir functions/progress.sql
@@ -60,6 +64,7 @@ $$;
 \ir views/workers.sql
 \ir views/health.sql
 \ir views/why_waiting.sql
+\ir views/inbox.sql
 \ir tenants.sql
 \ir comments.sql
 \ir roles.sql

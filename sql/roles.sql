@@ -59,11 +59,17 @@ begin
             values
                 (v_everybody, 'usage', 'schema pgqueue'),
                 (v_seers, 'select', 'all tables in schema pgqueue'),
+                (v_seers, 'select (id, host, tenant_id, created_at)', 'table pgqueue.callback_secrets'),
 
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, headers)', 'table pgqueue.jobs'),
+                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url)', 'table pgqueue.jobs'),
+                ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
+                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, on_duplicate)', 'table pgqueue.inbox'),
+                -- It shows no rows: this is for RETURNING.
+                ('pgqueue_producer', 'select', 'table pgqueue.inbox'),
                 ('pgqueue_producer', 'select (id, job_type, queue, priority, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, created_at, created_by)', 'table pgqueue.jobs'),
+                    ' idempotency_key, unique_key, tenant_id, notify, feed, callback_url, callback_of, created_at, created_by)',
+                    'table pgqueue.jobs'),
                 -- What stands below job_status and job_timeline, for their rights are checked as the caller's. No tokens.
                 ('pgqueue_producer', 'select (job_id, queue, attempts, ready_at)', 'table pgqueue.ready'),
                 ('pgqueue_producer', 'select (job_id, queue, attempts, due_at, reason)', 'table pgqueue.scheduled'),
@@ -89,23 +95,30 @@ begin
                 (v_everybody, 'schema_version current_tenant'),
                 ('pgqueue_producer', 'uuid_v7'),
                 ('pgqueue_producer pgqueue_worker', 'enqueue enqueue_many'),
+                ('pgqueue_producer', 'take_completions ack_completions'),
                 ('pgqueue_producer pgqueue_operator', 'cancel'),
                 ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting'),
                 (v_seers, 'next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth ready_types'),
                 ('pgqueue_worker', 'register_schedules'),
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),
                 ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),
-                ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle'),
+                ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle sign_callback'),
                 ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers run_schedules forget_schedule_runs'),
                 ('pgqueue_operator', 'retry redrive reschedule reprioritise purge_queue'),
                 ('pgqueue_operator', 'pause_queue resume_queue pause_job_type resume_job_type'),
-                ('pgqueue_operator', 'drain_worker set_job_type set_settings')
+                ('pgqueue_operator', 'drain_worker set_job_type set_settings add_callback_secret remove_callback_secret')
         ) as g (roles, functions)
         cross join lateral string_to_table(g.roles, ' ') as r (role_name)
         cross join lateral string_to_table(g.functions, ' ') as f (function_name)
+        -- 'all tables' comes first.
+        order by 3
     loop
         if exists (select from pg_catalog.pg_roles r where r.rolname = v_role) then
             execute format('grant %s on %s to %I', v_privilege, v_object, v_role);
+            if v_object like 'all tables%' then
+                -- But not the secrets: what follows grants the other columns.
+                execute format('revoke select on table pgqueue.callback_secrets from %I', v_role);
+            end if;
         end if;
     end loop;
 end

@@ -49,6 +49,20 @@ end
 $$;
 revoke all on function pgqueue.current_tenant() from public;
 
+-- The bits of flags that say what is to be told when the job finishes. Inlined: a job that asks for nothing pays for
+-- three comparisons.
+create or replace function pgqueue.notice_flags(p_notify boolean, p_feed text, p_callback_url text)
+returns integer
+language sql
+immutable
+parallel safe
+begin atomic
+    select case when p_notify then 2 else 0 end
+        + case when p_feed is not null then 4 else 0 end
+        + case when p_callback_url is not null then 8 else 0 end;
+end;
+revoke all on function pgqueue.notice_flags(boolean, text, text) from public;
+
 -- Raises PQ003 when the job does not exist or belongs to another tenant than the session's.
 create or replace function pgqueue.check_job(p_job_id uuid)
 returns void

@@ -48,7 +48,10 @@ create or replace function pgqueue.enqueue(
     p_tenant_id text default null,
     p_headers jsonb default null,
     p_on_duplicate text default 'ignore',
-    p_id uuid default null
+    p_id uuid default null,
+    p_notify boolean default null,
+    p_feed text default null,
+    p_callback_url text default null
 )
 returns uuid
 language plpgsql
@@ -72,11 +75,14 @@ begin
     v_job.idempotency_key := p_idempotency_key;
     v_job.unique_key := p_unique_key;
     v_job.headers := p_headers;
+    v_job.notify := p_notify;
+    v_job.feed := p_feed;
+    v_job.callback_url := p_callback_url;
     select i.id into v_id from pgqueue.insert_one(v_job, p_on_duplicate) i;
     return v_id;
 end
 $$;
-revoke all on function pgqueue.enqueue(text, jsonb, text, bigint, timestamptz, interval, timestamptz, bigint, interval, text, text, text, jsonb, text, uuid) from public;
+revoke all on function pgqueue.enqueue(text, jsonb, text, bigint, timestamptz, interval, timestamptz, bigint, interval, text, text, text, jsonb, text, uuid, boolean, text, text) from public;
 
 -- Enqueue a JSON array of jobs: objects whose keys are the columns of pgqueue.jobs, or delay_seconds and timeout_seconds.
 -- Returns one row per element, in order: its position from 1, the id of the job that serves it, whether it was inserted.
@@ -122,7 +128,7 @@ begin
     left join lateral jsonb_object_keys(case when jsonb_typeof(e.job) = 'object' then e.job end) as k (key) on true
     where jsonb_typeof(e.job) <> 'object'
         or k.key not in ('id', 'job_type', 'queue', 'priority', 'payload', 'run_at', 'delay_seconds', 'expires_at', 'max_attempts',
-            'timeout', 'timeout_seconds', 'idempotency_key', 'unique_key', 'tenant_id', 'headers')
+            'timeout', 'timeout_seconds', 'idempotency_key', 'unique_key', 'tenant_id', 'headers', 'notify', 'feed', 'callback_url')
     limit 1;
     if found then
         raise exception using errcode = 'PQ006',
@@ -134,12 +140,14 @@ begin
     return query
         with given as materialized (
             select d.n, coalesce(d.id, pgqueue.uuid_v7()) as id, d.job_type, d.queue, d.priority, d.payload, d.run_at, d.expires_at,
-                d.max_attempts, d.timeout, d.tenant_id, d.headers
+                d.max_attempts, d.timeout, d.tenant_id, d.headers, d.notify, d.feed, d.callback_url
             from pgqueue.jobs_of(p_jobs, p_tenant_id) d
             where d.id is null and d.idempotency_key is null and d.unique_key is null
         ), stored as (
-            insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout, tenant_id, headers)
-            select g.id, g.job_type, g.queue, g.priority, g.payload, g.run_at, g.expires_at, g.max_attempts, g.timeout, g.tenant_id, g.headers
+            insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout, tenant_id, headers,
+                notify, feed, callback_url)
+            select g.id, g.job_type, g.queue, g.priority, g.payload, g.run_at, g.expires_at, g.max_attempts, g.timeout, g.tenant_id, g.headers,
+                g.notify, g.feed, g.callback_url
             from given g
         )
         select g.n, g.id, true from given g;
@@ -160,7 +168,8 @@ revoke all on function pgqueue.insert_many(jsonb, text, text) from public;
 create or replace function pgqueue.jobs_of(p_jobs jsonb, p_tenant_id text)
 returns table (
     n bigint, id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, expires_at timestamptz,
-    max_attempts integer, timeout interval, idempotency_key text, unique_key text, tenant_id text, headers jsonb
+    max_attempts integer, timeout interval, idempotency_key text, unique_key text, tenant_id text, headers jsonb,
+    notify boolean, feed text, callback_url text
 )
 language sql
 volatile
@@ -169,13 +178,13 @@ as $$
     select d.n, d.id, d.job_type, d.queue, coalesce(d.priority, 1::smallint), coalesce(d.payload, '{}'),
         coalesce(d.run_at, clock_timestamp() + make_interval(secs => d.delay_seconds)), d.expires_at, d.max_attempts,
         coalesce(d.timeout, make_interval(secs => d.timeout_seconds)), d.idempotency_key, d.unique_key,
-        coalesce(d.tenant_id, p_tenant_id), nullif(d.headers, 'null')
+        coalesce(d.tenant_id, p_tenant_id), nullif(d.headers, 'null'), d.notify, d.feed, d.callback_url
     from rows from (jsonb_to_recordset(p_jobs) as (
         id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, delay_seconds double precision,
         expires_at timestamptz, max_attempts integer, timeout interval, timeout_seconds double precision, idempotency_key text,
-        unique_key text, tenant_id text, headers jsonb)) with ordinality
+        unique_key text, tenant_id text, headers jsonb, notify boolean, feed text, callback_url text)) with ordinality
         as d (id, job_type, queue, priority, payload, run_at, delay_seconds, expires_at, max_attempts, timeout, timeout_seconds,
-            idempotency_key, unique_key, tenant_id, headers, n);
+            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, n);
 $$;
 revoke all on function pgqueue.jobs_of(jsonb, text) from public;
 
@@ -190,9 +199,10 @@ as $$
 begin
     for i in 1..1000 loop
         insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-            idempotency_key, unique_key, tenant_id, headers)
+            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url)
         values (coalesce(p_job.id, pgqueue.uuid_v7()), p_job.job_type, p_job.queue, p_job.priority, p_job.payload, p_job.run_at,
-            p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.unique_key, p_job.tenant_id, p_job.headers)
+            p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.unique_key, p_job.tenant_id, p_job.headers,
+            p_job.notify, p_job.feed, p_job.callback_url)
         on conflict do nothing
         returning jobs.id into id;
         if found then
@@ -300,24 +310,27 @@ declare
     v_id uuid;
 begin
     insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-        idempotency_key, tenant_id, headers)
+        idempotency_key, tenant_id, headers, notify, feed, callback_url)
     values (coalesce(p_job.id, pgqueue.uuid_v7()), p_job.job_type, p_job.queue, p_job.priority, p_job.payload, p_job.run_at,
-        p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.tenant_id, p_job.headers)
+        p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.tenant_id, p_job.headers,
+        p_job.notify, p_job.feed, p_job.callback_url)
     returning id into v_id;
     -- The insert's trigger has placed it as any other job; nobody has seen that yet.
     with moved as (
         delete from pgqueue.ready r where r.job_id = v_id
-        returning r.job_id, r.queue, r.priority, r.job_type, r.expires_at
+        returning r.job_id, r.queue, r.priority, r.job_type, r.flags, r.expires_at
     )
-    insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type, expires_at)
-    select m.job_id, 'follow_up', p_holder, p_job.unique_key, p_job.run_at, m.queue, m.priority, m.job_type, m.expires_at from moved m;
+    insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type, flags, expires_at)
+    select m.job_id, 'follow_up', p_holder, p_job.unique_key, p_job.run_at, m.queue, m.priority, m.job_type, m.flags, m.expires_at
+    from moved m;
     if not found then
         with moved as (
             delete from pgqueue.scheduled s where s.job_id = v_id
-            returning s.job_id, s.queue, s.priority, s.job_type, s.expires_at
+            returning s.job_id, s.queue, s.priority, s.job_type, s.flags, s.expires_at
         )
-        insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type, expires_at)
-        select m.job_id, 'follow_up', p_holder, p_job.unique_key, p_job.run_at, m.queue, m.priority, m.job_type, m.expires_at from moved m;
+        insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type, flags, expires_at)
+        select m.job_id, 'follow_up', p_holder, p_job.unique_key, p_job.run_at, m.queue, m.priority, m.job_type, m.flags, m.expires_at
+        from moved m;
     end if;
     return v_id;
 end

@@ -1,7 +1,7 @@
 -- What happens when jobs finish, whoever finishes them.
 
--- For jobs that carry flags: give back their unique keys and let their follow-ups go. Call it after the rows have
--- been moved to finished. Locks jobs rows in the order of their keys, as enqueue_many() does. An enqueue that is adding
+-- For jobs that carry flags: give back their unique keys, let their follow-ups go, and tell who asked to be told (tell.sql).
+-- Call it after the rows have been moved to finished. Locks jobs rows in the order of their keys, as enqueue_many() does. An enqueue that is adding
 -- a follow-up holds the holder's jobs row, so either its follow-up is seen here or it sees the key given back.
 -- Proved by tests/races/test_unique_key.py.
 create or replace function pgqueue.after_finish(p_job_ids uuid[])
@@ -12,6 +12,7 @@ as $$
 declare
     v_job record;
     v_follow_up pgqueue.blocked;
+    v_told uuid[];
 begin
     for v_job in
         select j.id, j.unique_key from pgqueue.jobs j where j.id = any (p_job_ids) and j.unique_key is not null
@@ -30,6 +31,12 @@ begin
             update pgqueue.jobs j set unique_key = v_follow_up.unique_key where j.id = v_follow_up.job_id;
         end if;
     end loop;
+    v_told := array(
+        select j.id from pgqueue.jobs j
+        where j.id = any (p_job_ids) and (j.notify or j.feed is not null or j.callback_url is not null));
+    if v_told <> '{}' then
+        perform pgqueue.tell(v_told);
+    end if;
 end
 $$;
 revoke all on function pgqueue.after_finish(uuid[]) from public;

@@ -17,11 +17,14 @@ declare
     v_now timestamptz := clock_timestamp();
     v_moved_in_time boolean := new.run_at is distinct from old.run_at;
 begin
-    if (new.id, new.job_type, new.tenant_id, new.idempotency_key, new.created_at, new.created_by)
-        is distinct from (old.id, old.job_type, old.tenant_id, old.idempotency_key, old.created_at, old.created_by)
+    if (new.id, new.job_type, new.tenant_id, new.idempotency_key, new.created_at, new.created_by,
+            new.notify, new.feed, new.callback_url, new.callback_of)
+        is distinct from (old.id, old.job_type, old.tenant_id, old.idempotency_key, old.created_at, old.created_by,
+            old.notify, old.feed, old.callback_url, old.callback_of)
     then
         raise exception using errcode = 'PQ007',
-            message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at and created_by never change', old.id),
+            message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at, created_by, notify, feed and callback_url'
+                ' never change', old.id),
             hint = 'Cancel the job with pgqueue.cancel(id) and insert another.';
     end if;
     if new.queue is distinct from old.queue then
@@ -66,7 +69,7 @@ revoke all on function pgqueue.route_updated() from public;
 
 create or replace trigger jobs_route_updated
     after update of id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-        idempotency_key, tenant_id, headers, created_at, created_by
+        idempotency_key, tenant_id, headers, notify, feed, callback_url, callback_of, created_at, created_by
     on pgqueue.jobs
     for each row execute function pgqueue.route_updated();
 
@@ -126,6 +129,12 @@ begin
     delete from pgqueue.attempts a where a.ctid = any (array(
         select x.tid from deleted d
         cross join lateral (select y.ctid as tid from pgqueue.attempts y where y.job_id = d.id offset 0) x));
+    if exists (select from deleted d where d.feed is not null) then
+        delete from pgqueue.completions c where c.ctid = any (array(
+            select x.tid from deleted d
+            cross join lateral (select y.ctid as tid from pgqueue.completions y where y.job_id = d.id offset 0) x
+            where d.feed is not null));
+    end if;
     delete from pgqueue.job_results r where r.ctid = any (array(
         select x.tid from deleted d
         cross join lateral (select y.ctid as tid from pgqueue.job_results y where y.job_id = d.id offset 0) x));
@@ -156,7 +165,7 @@ do $$
 declare
     v_table text;
 begin
-    foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'workers']
+    foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'completions', 'workers']
     loop
         execute format('create or replace trigger %I before truncate on pgqueue.%I
             for each statement execute function pgqueue.guard_truncate()', v_table || '_guard_truncate', v_table);

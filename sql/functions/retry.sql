@@ -33,7 +33,8 @@ begin
     values (p_job_id, coalesce(v_finished.token, nextval('pgqueue.token_seq')), v_finished.attempt, 'redriven',
         v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
             || coalesce(v_finished.errors -> -1, '{}'));
-    v_flags := (v_finished.unique_key is not null)::integer;
+    v_flags := (v_finished.unique_key is not null)::integer
+        + pgqueue.notice_flags(v_job.notify, v_job.feed, v_job.callback_url);
     perform pgqueue.place(p_job_id, '-infinity', 'run_at', v_finished.queue, v_job.priority, v_job.job_type, 0, v_flags);
     if v_finished.unique_key is not null then
         begin

@@ -45,7 +45,7 @@ begin
             case when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s))
                 then coalesce(n.queue, t.queue, 'default')
                 else pgqueue.refuse_job_type(n.job_type) end,
-            n.priority, n.job_type, (n.unique_key is not null)::integer, v_now, n.expires_at
+            n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), v_now, n.expires_at
         from inserted n
         left join lateral (
             select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
@@ -66,7 +66,7 @@ begin
             case when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s))
                 then coalesce(n.queue, t.queue, 'default')
                 else pgqueue.refuse_job_type(n.job_type) end,
-            n.priority, n.job_type, (n.unique_key is not null)::integer, n.expires_at
+            n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), n.expires_at
         from inserted n
         left join lateral (
             select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1

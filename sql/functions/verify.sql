@@ -17,7 +17,7 @@ as $$
         union all select f.job_id, 'finished', 0 from pgqueue.finished f
     ), counted as (
         select p.job_id, count(*) as n, string_agg(p.place, ', ' order by p.place) as places,
-            bool_or(p.place <> 'finished') as live, bool_or(p.flags & 1 <> 0) as keyed
+            bool_or(p.place <> 'finished') as live, bool_or(p.flags & 1 <> 0) as keyed, bit_or(p.flags & 14) as notices
         from places p group by p.job_id
     )
     select 'job in no table', j.id, format('inserted at %s', j.created_at)
@@ -33,6 +33,10 @@ as $$
     union all
     select 'unique key and flag disagree', c.job_id, c.places
     from counted c join pgqueue.jobs j on j.id = c.job_id where c.live and (j.unique_key is not null) <> c.keyed
+    union all
+    select 'notices and flags disagree', c.job_id, c.places
+    from counted c join pgqueue.jobs j on j.id = c.job_id
+    where c.live and c.notices <> pgqueue.notice_flags(j.notify, j.feed, j.callback_url)
     union all
     select 'running job of a worker that is gone', r.job_id, format('worker %s', r.worker_id)
     from pgqueue.running r
@@ -52,7 +56,8 @@ as $$
     union all
     select 'attempts or results without a job', x.job_id, x.kind
     from (select a.job_id, 'attempts' as kind from pgqueue.attempts a
-          union select r.job_id, 'job_results' from pgqueue.job_results r) x
+          union select r.job_id, 'job_results' from pgqueue.job_results r
+          union select c.job_id, 'completions' from pgqueue.completions c) x
     where not exists (select from pgqueue.jobs j where j.id = x.job_id)
     union all
     select 'attempt number of a running job', r.job_id, format('attempt %s', r.attempt) from pgqueue.running r where r.attempt < 1

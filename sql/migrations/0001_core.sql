@@ -148,10 +148,16 @@ create table pgqueue.jobs (
     unique_key text,
     tenant_id text,
     headers jsonb,
+    notify boolean,
+    feed text,
+    callback_url text,
+    callback_of uuid,
     created_at timestamptz not null default now(),
     created_by text not null default session_user,
     constraint jobs_pkey primary key (id),
     constraint jobs_job_type_check check (length(job_type) between 1 and 100),
+    -- What pgqueue itself enqueues, it signs: nobody else may enqueue such a job.
+    constraint jobs_job_type_reserved_check check (callback_of is not null or not starts_with(job_type, 'pgqueue.')),
     constraint jobs_queue_check check (length(queue) between 1 and 63),
     constraint jobs_priority_check check (priority between 0 and 3),
     constraint jobs_payload_check check (jsonb_typeof(payload) = 'object'),
@@ -167,7 +173,11 @@ create table pgqueue.jobs (
     constraint jobs_unique_key_check check (length(unique_key) between 1 and 255),
     constraint jobs_tenant_id_check check (length(tenant_id) between 1 and 100),
     constraint jobs_headers_check check (
-        jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536 and octet_length(headers::text) <= 262144)
+        jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536 and octet_length(headers::text) <= 262144),
+    constraint jobs_feed_check check (length(feed) between 1 and 100),
+    -- Printable ASCII and nothing before the host: no line breaks for a header, no user:password@.
+    constraint jobs_callback_url_check check (
+        length(callback_url) <= 2000 and callback_url ~ '^https?://[A-Za-z0-9.:_\[\]-]+([/?][!-~]*)?$')
 );
 -- Partial: a job without a key costs nothing here. NULL tenants are one tenant.
 create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency_key) nulls not distinct
@@ -176,6 +186,8 @@ create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency
 create unique index jobs_unique_key on pgqueue.jobs (tenant_id, unique_key) nulls not distinct
     where unique_key is not null;
 
+create index jobs_callback_of_idx on pgqueue.jobs (callback_of) where callback_of is not null;
+
 -- Positions only grow; a job that comes back draws a new one. Workers' claim floors rest on this. Never CACHE: a session
 -- that drew 32 positions an hour ago would insert below every floor, and ahead of all who came in between.
 create sequence pgqueue.position_seq as bigint;
@@ -183,7 +195,8 @@ create sequence pgqueue.position_seq as bigint;
 -- later claim by another session must draw a higher one.
 create sequence pgqueue.token_seq as bigint;
 
--- flags (ready, scheduled, blocked, running): bit 0 (1) = the job holds a unique_key.
+-- flags (ready, scheduled, blocked, running): bit 0 (1) = the job holds a unique_key; when it finishes,
+-- bit 1 (2) = NOTIFY, bit 2 (4) = its feed gets a completion, bit 3 (8) = its callback_url is called.
 -- In ready, running, finished and stats_log the columns stand by width, 8 bytes, 4, 2, text: no padding.
 -- WAL per row: ready 125 -> 113 bytes, running 133 -> 129, finished 150 -> 142, stats_log 127 -> 119.
 create table pgqueue.ready (
@@ -321,6 +334,36 @@ create table pgqueue.job_results (
 );
 create index job_results_entity_idx on pgqueue.job_results (entity_type, entity_id);
 
+-- Finished jobs that named a feed, until their reader acknowledges them or retention removes the job. Rows without a tenant
+-- have ''. taken_until changes in place: no index has it.
+create table pgqueue.completions (
+    feed text not null,
+    tenant_id text not null,
+    id bigint generated always as identity,
+    job_id uuid not null,
+    job_type text not null,
+    status text not null,
+    finished_at timestamptz not null,
+    taken_until timestamptz not null default '-infinity',
+    taken integer not null default 0,
+    constraint completions_pkey primary key (feed, tenant_id, id)
+) with (fillfactor = 80);
+create index completions_job_id_idx on pgqueue.completions (job_id);
+
+-- Whom callbacks may go to, and what they are signed with. Nobody reads secret but the owner: sign_callback() signs.
+create table pgqueue.callback_secrets (
+    id bigint generated always as identity primary key,
+    host text not null,
+    tenant_id text,
+    secret text not null,
+    created_at timestamptz not null default clock_timestamp(),
+    constraint callback_secrets_host_check check (length(host) <= 261 and host ~ '^[a-z0-9._\[\]-][a-z0-9.:_\[\]-]*$'),
+    constraint callback_secrets_tenant_id_check check (length(tenant_id) between 1 and 100),
+    -- As Standard Webhooks has it: whsec_ and 24 to 64 bytes in base64.
+    constraint callback_secrets_secret_check check (secret ~ '^whsec_[A-Za-z0-9+/]{32,86}={0,2}$')
+);
+create index callback_secrets_host_idx on pgqueue.callback_secrets (host);
+
 -- Finishes and attempts, appended once per batch and bucket, and merged into stats by merge_stats().
 -- A single row that every batch updates would grow a version chain under a long snapshot.
 -- wait_bucket and run_bucket index pgqueue.stats_bounds(); NULL = the job never ran.
@@ -364,6 +407,8 @@ alter table pgqueue.running set (autovacuum_vacuum_scale_factor = 0, autovacuum_
     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
     vacuum_truncate = false);
 alter table pgqueue.scheduled set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false);
+alter table pgqueue.completions set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
     autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false);
 alter table pgqueue.stats_log set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false);

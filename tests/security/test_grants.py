@@ -27,7 +27,7 @@ def _set(names: str) -> set[str]:
 # Roles -> the functions that exactly they may call.
 _CALLS = {
     (_P, _W, _V, _O): _set("schema_version current_tenant"),
-    (_P,): _set("uuid_v7"),
+    (_P,): _set("uuid_v7 take_completions ack_completions"),
     (_P, _W): _set("enqueue enqueue_many"),
     (_P, _O): _set("cancel"),
     (_P, _V, _O): _set("why_waiting"),
@@ -38,7 +38,7 @@ _CALLS = {
     (_W,): _set(
         """register_worker register_job_types register_schedules heartbeat stop_worker
         release_strays live_workers rest leave claim claim_job exchange report complete fail
-        snooze release cancel_running progress extend settle"""
+        snooze release cancel_running progress extend settle sign_callback"""
     ),
     (_W, _O): _set(
         """maintain promote rescue expire retain merge_stats forget_workers run_schedules
@@ -47,12 +47,15 @@ _CALLS = {
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
         pause_job_type resume_job_type drain_worker set_job_type set_settings set_schedule
-        pause_schedule resume_schedule remove_schedule run_schedule_now"""
+        pause_schedule resume_schedule remove_schedule run_schedule_now add_callback_secret
+        remove_callback_secret"""
     ),
 }
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
-    """after_finish attempts_allowed backoff cancel_waiting catalogue check_enqueue check_isolation
+    """after_finish callback_host enqueue_callbacks hmac_sha256 inbox_inserted notice_flags
+    small_json tell trace_headers
+    attempts_allowed backoff cancel_waiting catalogue check_enqueue check_isolation
     check_job check_time_zone check_worker clock_change complete_owned completed_status confine
     count_outcome cron_dom cron_dow cron_field cron_fields cron_parse cron_time cron_wall
     enqueue_tick latest_ticks run_schedule run_tick utc_offset
@@ -65,16 +68,16 @@ _INTERNAL = _set(
     unconfine why_held why_nobody why_ready"""
 )
 _VIEWS = _set(
-    """failed_jobs health job_status job_timeline job_type_stats queue_stats ready_lanes
+    """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
     running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
 )
 _TABLES = _set(
-    """attempts blocked finished installed_objects job_results job_types jobs migrations queues
+    """attempts blocked callback_secrets completions finished installed_objects job_results job_types jobs migrations queues
     ready running schedule_runs scheduled schedules settings stats stats_log tenants workers"""
 )
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
-    unique_key tenant_id headers"""
+    unique_key tenant_id headers notify feed callback_url"""
 )
 # What a producer never reads, of the tables that stand below job_status.
 _HIDDEN_FROM_PRODUCER = {
@@ -99,6 +102,7 @@ _HIDDEN_FROM_PRODUCER = {
     ),
     "job_status": _set(""),
     "job_timeline": _set(""),
+    "inbox": _set(""),
 }
 
 
@@ -150,7 +154,9 @@ def test_no_role_may_write_a_table(db: Db) -> None:
         " and has_table_privilege('{role}', c.oid, p)",
     )
 
-    assert found == {(_P, "jobs", name, "insert") for name in _PRODUCER_INSERTS}
+    assert found == {(_P, "jobs", name, "insert") for name in _PRODUCER_INSERTS} | {
+        (_P, "inbox", name, "insert") for name in _PRODUCER_INSERTS | {"on_duplicate"}
+    }
     assert whole == set()
 
 
@@ -163,7 +169,8 @@ def test_each_column_is_read_by_exactly_these_roles(db: Db) -> None:
     )
     everything = {(table, name) for table, name in db.execute(query).fetchall()}
     found = _may(db, query + " and has_column_privilege('{role}', c.oid, a.attnum, 'select')")
-    wanted = {(role, *one) for role in (_V, _O) for one in everything} | {
+    secret = ("callback_secrets", "secret")
+    wanted = {(role, *one) for role in (_V, _O) for one in everything - {secret}} | {
         (_P, table, name)
         for table, name in everything
         if name not in _HIDDEN_FROM_PRODUCER.get(table, {name})

@@ -22,6 +22,7 @@ _PLANTED = {
         where id = (select job_id from pgqueue.finished where status = 'failed')""",
     "unique key and flag disagree": """update pgqueue.jobs set unique_key = 'x'
         where id = (select job_id from pgqueue.ready)""",
+    "notices and flags disagree": "update pgqueue.ready set flags = flags | 4",
     "running job of a worker that is gone": "delete from pgqueue.workers",
     "follow-up of a job that does not run": """update pgqueue.blocked
         set waits_for = gen_random_uuid()""",

@@ -36,6 +36,7 @@ _PLAIN_TYPES = {
     "boolean",
     "text",
     "text[]",
+    "interval",
     "uuid",
     "jsonb",
     "timestamp with time zone",
