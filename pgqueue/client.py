@@ -25,6 +25,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from pgqueue import calls
 from pgqueue.calls import Call, OnDuplicate, drive, drive_async, run, run_async
 from pgqueue.connection import AsyncBoundedConnection, BoundedConnection, Endpoint, endpoint
+from pgqueue.hearing import listening, listening_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -227,7 +228,27 @@ class Client:
         """
         return drive(self.run, calls.wait_until_finished(job_id, seconds=timeout))
 
+    def wait_for(self, job_id: UUID, *, timeout: float = WAIT_SECONDS) -> JobStatus:
+        """
+        As `wait`, on a connection that listens: a job enqueued with notify=True is heard at once.
+
+        Behind a pooler, and for other jobs, it looks as `wait` does.
+
+        Args:
+            job_id: The job; its insert must have committed.
+            timeout: In seconds.
+
+        Raises:
+            JobNotFound: There is none.
+            WaitTimeout: It has not finished in time; it goes on.
+        """
+        script = calls.wait_until_finished(job_id, seconds=timeout)
+        with listening(self._endpoint, job_id) as pause:
+            return drive(self.run, script, pause=pause)
+
     status = _method(calls.status)
+    take_completions = _method(calls.take_completions)
+    ack_completions = _method(calls.ack_completions)
     cancel = _method(calls.cancel)
     retry = _method(calls.retry)
     redrive = _method(calls.redrive)
@@ -366,7 +387,15 @@ class AsyncClient:
         script = calls.wait_until_finished(job_id, seconds=timeout)
         return await drive_async(self.run, script)
 
+    async def wait_for(self, job_id: UUID, *, timeout: float = WAIT_SECONDS) -> JobStatus:
+        """Listen, and look, until a job has finished; see `Client.wait_for`."""
+        script = calls.wait_until_finished(job_id, seconds=timeout)
+        async with listening_async(self._endpoint, job_id) as pause:
+            return await drive_async(self.run, script, pause=pause)
+
     status = _async_method(calls.status)
+    take_completions = _async_method(calls.take_completions)
+    ack_completions = _async_method(calls.ack_completions)
     cancel = _async_method(calls.cancel)
     retry = _async_method(calls.retry)
     redrive = _async_method(calls.redrive)

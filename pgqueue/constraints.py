@@ -19,6 +19,7 @@ _TIMEOUT = "timeout must be from 1 millisecond to 30 days"
 
 IN_WORDS: dict[str, str] = {
     "jobs_job_type_check": _JOB_TYPE,
+    "jobs_job_type_reserved_check": "job_type must not begin with pgqueue.: such jobs are its own",
     "jobs_queue_check": _QUEUE,
     "jobs_priority_check": "priority must be 0 (high), 1 (normal), 2 (low) or 3 (bulk)",
     "jobs_payload_check": "payload must be a JSON object",
@@ -33,6 +34,9 @@ IN_WORDS: dict[str, str] = {
     "jobs_tenant_id_check": _TENANT,
     "jobs_headers_check": "headers must be a JSON object of at most 64 KiB as stored"
     " (65,536 bytes) and 256 KiB as text (262,144)",
+    "jobs_feed_check": "feed must have 1 to 100 characters",
+    "jobs_callback_url_check": "callback_url must be http:// or https://, a host, and at most 2,000"
+    " printable ASCII characters in all, without user and password",
     "job_types_job_type_check": _JOB_TYPE,
     "job_types_queue_check": _QUEUE,
     "job_types_max_attempts_check": _ATTEMPTS,

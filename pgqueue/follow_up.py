@@ -42,6 +42,9 @@ class EnqueueOptions(TypedDict, total=False):
         timeout: Instead of the type's, in seconds or as a timedelta.
         idempotency_key: A second job with this key is the same job.
         unique_key: At most one unfinished job has this key.
+        notify: NOTIFY when it finishes; `wait_for` then hears it at once.
+        feed: When it finishes, `take_completions` of this feed hands it out.
+        callback_url: When it finishes, a signed POST goes there.
         headers: Joined with the trace context of the job that enqueues.
     """
 
@@ -55,6 +58,9 @@ class EnqueueOptions(TypedDict, total=False):
     timeout: float | dt.timedelta | None
     idempotency_key: str | None
     unique_key: str | None
+    notify: bool | None
+    feed: str | None
+    callback_url: str | None
     headers: Mapping[str, object] | None
 
 
@@ -100,6 +106,9 @@ def follow_up(
         "timeout_seconds": None if timeout is None else seconds_of("timeout", timeout),
         "idempotency_key": options.get("idempotency_key"),
         "unique_key": options.get("unique_key"),
+        "notify": options.get("notify"),
+        "feed": options.get("feed"),
+        "callback_url": options.get("callback_url"),
         "tenant_id": tenant,
         "headers": _headers(parent or {}, options.get("headers") or {}),
     }

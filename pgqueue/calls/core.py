@@ -107,13 +107,19 @@ async def run_async(conn: psycopg.AsyncConnection[Any], call: Call[T]) -> T:
         raise translated(exc) from exc
 
 
-def drive(execute: Callable[[Call[Any]], Any], script: Script[T]) -> T:
+def drive(
+    execute: Callable[[Call[Any]], Any],
+    script: Script[T],
+    *,
+    pause: Callable[[float], object] = time.sleep,
+) -> T:
     """
     Run *script* to its end.
 
     Args:
         execute: Runs one call.
         script: What to run.
+        pause: Waits for so many seconds; it may return earlier.
     """
     resume: Callable[[], Call[Any] | Pause] = partial(next, script)
     while True:
@@ -122,7 +128,7 @@ def drive(execute: Callable[[Call[Any]], Any], script: Script[T]) -> T:
         except StopIteration as done:
             return cast("T", done.value)
         if isinstance(wish, Pause):
-            time.sleep(wish.seconds)
+            pause(wish.seconds)
             resume = partial(script.send, None)
             continue
         try:
@@ -131,8 +137,13 @@ def drive(execute: Callable[[Call[Any]], Any], script: Script[T]) -> T:
             resume = partial(script.throw, exc)
 
 
-async def drive_async(execute: Callable[[Call[Any]], Awaitable[Any]], script: Script[T]) -> T:
-    """As `drive`; *execute* returns an awaitable."""
+async def drive_async(
+    execute: Callable[[Call[Any]], Awaitable[Any]],
+    script: Script[T],
+    *,
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """As `drive`; *execute* and *pause* return awaitables."""
     resume: Callable[[], Call[Any] | Pause] = partial(next, script)
     while True:
         try:
@@ -140,7 +151,7 @@ async def drive_async(execute: Callable[[Call[Any]], Awaitable[Any]], script: Sc
         except StopIteration as done:
             return cast("T", done.value)
         if isinstance(wish, Pause):
-            await asyncio.sleep(wish.seconds)
+            await pause(wish.seconds)
             resume = partial(script.send, None)
             continue
         try:

@@ -12,7 +12,7 @@ from uuid import UUID  # noqa: TC003  # as above
 
 from pgqueue.calls.core import Call, Pause, scalar
 from pgqueue.errors import DatabaseUnavailable, InvalidArgument, JobNotFound, WaitTimeout
-from pgqueue.follow_up import EnqueueOptions, follow_up
+from pgqueue.follow_up import EnqueueOptions, follow_up, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
     from pgqueue.calls.core import Row, Script
 
 __all__ = [
+    "Completion",
     "Enqueued",
     "JobOptions",
     "JobStatus",
     "NewJob",
     "OnDuplicate",
+    "ack_completions",
     "enqueue",
     "enqueue_many",
     "new_job",
     "persist",
     "status",
+    "take_completions",
     "wait_until_finished",
 ]
 
@@ -164,7 +167,10 @@ select pgqueue.enqueue(
     p_tenant_id => %(tenant_id)s,
     p_headers => %(headers)s::jsonb,
     p_on_duplicate => %(on_duplicate)s,
-    p_id => %(id)s::uuid)
+    p_id => %(id)s::uuid,
+    p_notify => %(notify)s,
+    p_feed => %(feed)s,
+    p_callback_url => %(callback_url)s)
 """
 _ABSENT: dict[str, Any] = dict.fromkeys(
     (
@@ -176,6 +182,9 @@ _ABSENT: dict[str, Any] = dict.fromkeys(
         "idempotency_key",
         "unique_key",
         "tenant_id",
+        "notify",
+        "feed",
+        "callback_url",
     )
 )
 
@@ -352,7 +361,71 @@ def wait_until_finished(job_id: UUID, *, seconds: float) -> Script[JobStatus]:
         pause = min(pause * _PAUSE_FACTOR, _PAUSE_SECONDS_MAX)
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """
+    One finished job, as a feed hands it out.
+
+    Attributes:
+        completion_id: For `ack_completions`.
+        result: None also when the job was retried since.
+        taken: How often it was handed out, this time included.
+    """
+
+    completion_id: int
+    job_id: UUID
+    job_type: str
+    status: str
+    finished_at: dt.datetime
+    result: Any
+    result_url: str | None
+    errors: list[dict[str, Any]] | None
+    idempotency_key: str | None
+    taken: int
+
+
+def take_completions(
+    feed: str, limit: int = 100, *, lease: float | dt.timedelta = 60.0
+) -> Call[list[Completion]]:
+    """
+    Take finished jobs that named *feed*; what is not acknowledged within *lease* comes again.
+
+    In a transaction of the caller's, with `ack_completions` and his own writes, each comes once.
+
+    Args:
+        feed: As the jobs named it.
+        limit: At most so many.
+        lease: In seconds or as a timedelta.
+    """
+    return Call(
+        "select * from pgqueue.take_completions(%s, %s, %s)",
+        (feed, limit, dt.timedelta(seconds=seconds_of("lease", lease))),
+        _decode_completions,
+        by_name=True,
+    )
+
+
+def ack_completions(feed: str, completion_ids: Iterable[int]) -> Call[int]:
+    """
+    Acknowledge completions: they do not come again. Answers how many there were.
+
+    Args:
+        feed: Where they were taken from.
+        completion_ids: Theirs.
+    """
+    return Call(
+        "select pgqueue.ack_completions(%s, %s::bigint[])",
+        (feed, list(completion_ids)),
+        scalar,
+        repeatable=True,
+    )
+
+
 _STATUS_COLUMNS = tuple(column.name for column in fields(JobStatus))
+
+
+def _decode_completions(rows: list[Row]) -> list[Completion]:
+    return [Completion(**cast("dict[str, Any]", row)) for row in rows]
 
 
 def _decode_enqueued(rows: list[Row]) -> list[Enqueued]:

@@ -24,6 +24,7 @@ __all__ = [
     "Place",
     "Promoted",
     "Reported",
+    "SignedCallback",
     "cancel_running",
     "claim",
     "claim_job",
@@ -49,6 +50,7 @@ __all__ = [
     "rest",
     "retain",
     "settle",
+    "sign_callback",
     "snooze",
     "stop_worker",
 ]
@@ -314,6 +316,36 @@ def extend(job_id: UUID, token: int, *, by: dt.timedelta) -> Call[dt.datetime]:
 def settle(job_id: UUID, token: int) -> Call[str]:
     """What became of this attempt, after a lost reply: finished, running, ended or lost."""
     return Call("select pgqueue.settle(%s, %s)", (job_id, token), scalar)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCallback:
+    """
+    What a delivery sends.
+
+    Attributes:
+        signature: None: no secret is known for this host, so nothing may be sent.
+    """
+
+    url: str
+    webhook_id: str
+    timestamp: int
+    signature: str | None
+    body: str
+
+
+def sign_callback(job_id: UUID, token: int) -> Call[SignedCallback]:
+    """
+    Have the database sign a delivery, for the attempt that owns it.
+
+    Raises:
+        LeaseLost: Another attempt does, or it is no delivery.
+    """
+    return Call(
+        "select * from pgqueue.sign_callback(%s, %s)",
+        (job_id, token),
+        lambda rows: SignedCallback(*rows[0]),
+    )
 
 
 def rest(queues: Sequence[str]) -> Call[list[Place]]:

@@ -85,6 +85,9 @@ header_option = click.option(
 )
 @click.option("--tenant", "tenant_id", metavar="TENANT", help="Whose job it is.")
 @header_option
+@click.option("--notify", is_flag=True, default=None, help="NOTIFY when it finishes.")
+@click.option("--feed", metavar="FEED", help="Hand it out in this feed when it finishes.")
+@click.option("--callback-url", metavar="URL", help="Signed POST there when it finishes.")
 @click.option("--id", "job_id", type=JOB_ID, metavar="UUID", help="Instead of a new id.")
 @click.option("--wait", is_flag=True, help="Wait until the job has finished, and show it.")
 @click.option("--wait-timeout", type=DURATION, metavar="DURATION", help="With --wait: no longer.")

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Sequence
 
+CALLBACK_APP = "pgqueue.callback"
+CALLBACK_QUEUE = "callbacks"
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def app_option() -> Callable[[Any], Any]:
+def app_option(*, required: bool = True) -> Callable[[Any], Any]:
     """--app, repeatable."""
     return click.option(
         "--app",
         "apps",
         multiple=True,
-        required=True,
+        required=required,
         metavar="MODULE",
         help="Module that declares handlers, like shop.jobs or shop.jobs:registry; repeatable.",
     )
@@ -72,17 +74,21 @@ def leave(code: int) -> NoReturn:
         "pgqueue worker --app shop.jobs --queue mail --queue default --concurrency 20",
         "pgqueue worker --app shop.jobs --processes 4 --log-format json --health-port 8080",
         "pgqueue worker --app shop.jobs --drain",
+        "pgqueue worker --app shop.jobs --callbacks",
     ),
 )
-@app_option()
+@app_option(required=False)
 @click.option(
     "--queue",
     "queues",
     multiple=True,
-    default=("default",),
-    show_default=True,
     metavar="QUEUE",
-    help="Claim from this queue; repeatable.",
+    help="Claim from this queue; repeatable; default: default, and none with --callbacks alone.",
+)
+@click.option(
+    "--callbacks",
+    is_flag=True,
+    help="Deliver callbacks: as --app pgqueue.callback --queue callbacks.",
 )
 @click.option("--concurrency", type=int, metavar="N", help="Jobs at once per process; default 50.")
 @click.option(
@@ -132,6 +138,8 @@ def leave(code: int) -> NoReturn:
 def worker(
     *,
     apps: Sequence[str],
+    queues: Sequence[str],
+    callbacks: bool,
     processes: int,
     log_level: str,
     log_format: str,
@@ -149,6 +157,12 @@ def worker(
     from pgqueue.worker import Worker, WorkerSettings, run_supervised  # noqa: PLC0415
     from pgqueue.worker.__main__ import load_apps, run_worker  # noqa: PLC0415
 
+    if not apps and not callbacks:
+        raise click.UsageError("Missing option '--app'.")
+    if not queues and apps:
+        queues = ("default",)
+    if callbacks:
+        apps, queues = (*apps, CALLBACK_APP), tuple(dict.fromkeys((*queues, CALLBACK_QUEUE)))
     spans = {
         "lease_seconds": lease,
         "poll_seconds": poll_interval,
@@ -158,7 +172,7 @@ def worker(
         name: span.total_seconds() for name, span in spans.items() if span is not None
     }
     given |= {name: value for name, value in options.items() if value is not None}
-    settings = WorkerSettings(**given)
+    settings = WorkerSettings(queues=tuple(queues), **given)
     as_json = log_format == "json"
     log.configure(log_level, json=as_json)
     if processes > 1:

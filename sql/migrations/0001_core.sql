@@ -156,8 +156,8 @@ create table pgqueue.jobs (
     created_by text not null default session_user,
     constraint jobs_pkey primary key (id),
     constraint jobs_job_type_check check (length(job_type) between 1 and 100),
-    -- What pgqueue itself enqueues, it signs: nobody else may enqueue such a job.
-    constraint jobs_job_type_reserved_check check (callback_of is not null or not starts_with(job_type, 'pgqueue.')),
+    -- The first implies the second. What pgqueue itself enqueues, it signs: nobody else may enqueue such a job.
+    constraint jobs_job_type_reserved_check check (starts_with(job_type, 'pgqueue.') <= (callback_of is not null)),
     constraint jobs_queue_check check (length(queue) between 1 and 63),
     constraint jobs_priority_check check (priority between 0 and 3),
     constraint jobs_payload_check check (jsonb_typeof(payload) = 'object'),
@@ -175,9 +175,8 @@ create table pgqueue.jobs (
     constraint jobs_headers_check check (
         jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536 and octet_length(headers::text) <= 262144),
     constraint jobs_feed_check check (length(feed) between 1 and 100),
-    -- Printable ASCII and nothing before the host: no line breaks for a header, no user:password@.
-    constraint jobs_callback_url_check check (
-        length(callback_url) <= 2000 and callback_url ~ '^https?://[A-Za-z0-9.:_\[\]-]+([/?][!-~]*)?$')
+    -- Printable ASCII and nothing before the host: no line breaks for a header, no user:password@. 0-: is digits and colon.
+    constraint jobs_callback_url_check check (length(callback_url) <= 2000 and callback_url ~ '^https?://[-.0-:A-Z\[\]_a-z]+([/?][!-~]*)?$')
 );
 -- Partial: a job without a key costs nothing here. NULL tenants are one tenant.
 create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency_key) nulls not distinct

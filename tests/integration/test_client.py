@@ -93,6 +93,9 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
         unique_key="u",
         tenant_id="t",
         headers={"traceparent": "x"},
+        notify=True,
+        feed="f",
+        callback_url="https://a.example/",
     )
 
     with db.cursor(row_factory=dict_row) as cursor:
@@ -100,6 +103,10 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
     assert row is not None
     assert served == job_id
     assert {key: row[key] for key in row if key not in {"created_at", "created_by"}} == {
+        "notify": True,
+        "feed": "f",
+        "callback_url": "https://a.example/",
+        "callback_of": None,
         "id": job_id,
         "job_type": "create_orders",
         "queue": "imports",
