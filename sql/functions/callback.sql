@@ -4,7 +4,7 @@
 -- The body is stored with the delivery: the same bytes and the same webhook-id (the delivery's own job id) in each attempt. Secrets never leave the
 -- database: sign_callback() signs for the attempt that owns the delivery. And a callback goes only to a host for which
 -- an operator has added a secret, whatever a producer wrote into callback_url: that is the allow-list.
--- Proved by tests/sql/test_callback.py, tests/integration/test_callbacks.py and tests/security/test_callbacks.py.
+-- Proved by tests/sql/test_callback.py, tests/integration/test_callbacks.py and tests/unit/test_callback_post.py.
 
 -- One delivery for each of these finished jobs that has a callback_url. It belongs to the job's tenant and trace. Nothing
 -- here may fail for what a job holds, or it could not finish: a result or errors of more than 64 KiB are left out.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pgqueue.callback import jobs as callbacks
 from tests.support.sqljobs import (
     claim,
     claim_this,
@@ -255,3 +256,19 @@ def test_a_delivery_asks_for_no_callback_itself(db: Db) -> None:
 
     assert value(db, "select count(*) from pgqueue.jobs where callback_of is not null") == 1
     assert insert(db) is not None
+
+
+def test_the_handler_declares_what_the_database_registered(db: Db) -> None:
+    """Whichever comes first, a finished job or a worker with --callbacks: the same settings."""
+    columns = "queue, max_attempts, timeout, backoff_base, backoff_factor, backoff_cap, description"
+    settings = f"select {columns} from pgqueue.job_types where job_type = 'pgqueue.callback'"
+    _finished(db)
+    by_database = row(db, settings)
+    with db.transaction(force_rollback=True):
+        db.execute("delete from pgqueue.job_types")
+        db.execute(
+            "select pgqueue.register_job_types(%s)", (json.dumps(callbacks.registrations()),)
+        )
+        by_handler = row(db, settings)
+
+    assert by_handler == by_database

@@ -356,6 +356,24 @@ def test_a_key_taken_since_the_snapshot_is_a_serialization_failure(
 
 
 @pytest.mark.parametrize("table", ["jobs", "inbox"])
+def test_an_insert_leaves_nothing_in_its_session(connect: Connect, table: str) -> None:
+    """What PgBouncer in transaction mode asks for: the next transaction may be somebody else's."""
+    own = connect(role="pgqueue_producer")
+    before = column(own, "select name || setting from pg_settings")
+    own.execute(f"insert into pgqueue.{table} (job_type) values ('t')")
+    left = column(
+        own,
+        "select locktype from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"
+        " union all select name from pg_prepared_statements"
+        " union all select * from pg_listening_channels()"
+        " union all select nspname from pg_namespace where oid = pg_my_temp_schema()",
+    )
+
+    assert left == []
+    assert column(own, "select name || setting from pg_settings") == before
+
+
+@pytest.mark.parametrize("table", ["jobs", "inbox"])
 def test_two_phase_commit_works_while_nobody_sleeps(connect: Connect, db: Db, table: str) -> None:
     """A TransactionScope over two connections: no NOTIFY in the way when the doorbell is quiet."""
     own = connect(autocommit=False)
