@@ -72,8 +72,9 @@ _VIEWS = _set(
     running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
 )
 _TABLES = _set(
-    """attempts blocked callback_secrets completions finished installed_objects job_results job_types jobs migrations queues
-    ready running schedule_runs scheduled schedules settings stats stats_log tenants workers"""
+    """attempts blocked callback_secrets completions finished installed_objects job_results
+    job_types jobs migrations queues ready running schedule_runs scheduled schedules settings stats
+    stats_log tenants workers"""
 )
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
