@@ -132,10 +132,8 @@ class Proxy:
     @property
     def dsn(self) -> str:
         """Conninfo that leads through the proxy."""
-        kept = conninfo_to_dict(self._target)
-        kept.pop("hostaddr", None)
-        kept |= {"host": self._host, "port": self.port, "sslmode": "disable"}
-        return make_conninfo(**{"gssencmode": "disable", **kept})
+        plain = {"sslmode": "disable", "gssencmode": "disable"}
+        return make_conninfo(self._target, **plain, host=self._host, hostaddr=None, port=self.port)
 
     @property
     def open_lines(self) -> int:
@@ -279,7 +277,7 @@ class Proxy:
             pause += faults.latency_seconds + self._random.uniform(0, faults.jitter_seconds)
         if pause:
             await asyncio.sleep(pause)
-        while self.faults.black_hole in {way, "both"}:
+        while self.faults.black_hole in {way, "both"}:  # noqa: ASYNC110  # set from another thread
             await asyncio.sleep(0.01)
 
 
