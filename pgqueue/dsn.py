@@ -39,6 +39,12 @@ _DEFAULTS: Mapping[str, tuple[str, str | int]] = {
     "keepalives_count": ("", 3),
     "tcp_user_timeout": ("", 30_000),
 }
+# The server's side of the same: by default it keeps the session of a machine that vanished, with the
+# queue's door, for two hours. Unix sockets ignore it.
+_SERVER_SIDE = (
+    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=30000"
+)
 # Claims and completions are written for READ COMMITTED, whatever the database's default is.
 _ISOLATION = "-c default_transaction_isolation=read\\ committed"
 _PLACES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE")
@@ -130,7 +136,7 @@ def full_dsn(
     if not pooler:
         # In this order: of two settings of one name the server takes the last.
         said = given.get("options") or environ.get("PGOPTIONS")
-        parts = ((timeouts or Timeouts()).options(), said, _ISOLATION)
+        parts = ((timeouts or Timeouts()).options(), _SERVER_SIDE, said, _ISOLATION)
         params["options"] = " ".join(str(part) for part in parts if part)
     return make_conninfo(dsn, **params)
 
