@@ -31,6 +31,9 @@ __all__ = ["Doorbell"]
 T = TypeVar("T")
 
 TEST_SECONDS = 2.0
+# Of its calls, which wait for nothing in the server. The engine waits for them: on a dead line no job
+# starts meanwhile.
+CALL_SECONDS = 2.0
 # An inserter is in flight: look again after 10 ms, later after up to 100 ms.
 BUSY_BASE_SECONDS = 0.02
 BUSY_CAP_SECONDS = 0.1
@@ -167,7 +170,7 @@ class Doorbell:
         """Make one call; None when the connection is lost, which the worker makes up by polling."""
         self._unwatch()
         try:
-            answer = await self._link.call(call)
+            answer = await self._link.call(call, seconds=CALL_SECONDS)
         except (DatabaseUnavailable, psycopg.Error) as exc:
             if self._link.connection is not None:
                 self._link.lost(exc)

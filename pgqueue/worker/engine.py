@@ -207,8 +207,9 @@ class Engine:
                 await bell.leave(pass_on=False)
                 await self._lie_down(bell, room)
             else:
-                await bell.ping()
+                # Look first: a dead doorbell takes its deadline to be found dead.
                 await self._look(bell, room)
+                await bell.ping()
         elif self._outbox:
             await self._report()
         elif self._drain and not self._known_empty and not self._executor.runs:
