@@ -16,7 +16,7 @@ from tests.support.psql import REPOSITORY
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import psycopg
@@ -107,6 +107,7 @@ def worker_process(
     *,
     environment: Mapping[str, str] | None = None,
     until: str = "worker registered",
+    wrapper: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[WorkerProcess]:
     """
@@ -117,6 +118,7 @@ def worker_process(
         tmp: Where its log goes.
         environment: More variables.
         until: What it logs when it works.
+        wrapper: Put before the command, for example to enter a network namespace.
         options: As WorkerSettings takes them.
     """
     options.setdefault("name", "process")
@@ -129,7 +131,7 @@ def worker_process(
     path = tmp / f"{options['name']}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pgqueue.worker", json.dumps(spec)],
+            [*wrapper, sys.executable, "-m", "pgqueue.worker", json.dumps(spec)],
             stdin=subprocess.PIPE,
             stderr=log,
             cwd=REPOSITORY,

@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -92,7 +92,9 @@ class _Line:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    messages: ClientMessages = field(default_factory=ClientMessages)
     doomed: Moment | None = None
+    black_hole: Direction | None = None
 
     def abort(self) -> None:
         for writer in (self.client, self.server):
@@ -151,6 +153,23 @@ class Proxy:
     def reset(self, *, share: float = 1.0) -> int:
         """Reset a random *share* of the open connections; how many."""
         return self._ask(self._reset_lines(share))
+
+    def swallow(self, application: str, way: Direction | None = "both") -> int:
+        """
+        Open a black hole in the open connections of one application; how many.
+
+        The kernel still acknowledges what is sent: only the application's own deadline notices.
+
+        Args:
+            application: How its name begins.
+            way: None closes the hole.
+        """
+        chosen = [
+            line for line in list(self._lines) if line.messages.application.startswith(application)
+        ]
+        for line in chosen:
+            line.black_hole = way
+        return len(chosen)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -231,17 +250,16 @@ class Proxy:
         return await asyncio.open_connection(host, port)
 
     async def _upwards(self, line: _Line, reader: asyncio.StreamReader) -> None:
-        messages = ClientMessages()
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
-                for message in messages.feed(data):
+                for message in line.messages.feed(data):
                     if message.encryption:
                         line.client.write(b"N")
                         continue
                     self._doom(line, message)
                     if line.doomed == "before":
                         return
-                    await self._send(line.server, message.data, "up")
+                    await self._send(line, message.data, "up")
                 # Only now: what follows in one breath (Execute, Sync) belongs to the statement.
                 if line.doomed == "during":
                     return
@@ -259,26 +277,28 @@ class Proxy:
                     await line.client.drain()
                 if line.doomed is not None:
                     return
-                await self._send(line.client, data, "down")
+                await self._send(line, data, "down")
 
-    async def _send(self, writer: asyncio.StreamWriter, data: bytes, way: Direction) -> None:
+    async def _send(self, line: _Line, data: bytes, way: Direction) -> None:
         faults = self.faults
+        writer = line.server if way == "up" else line.client
         size = faults.slice_bytes or len(data)
         for start in range(0, len(data), size):
             piece = data[start : start + size]
-            await self._delay(len(piece), way, first=start == 0)
+            await self._delay(line, len(piece), way, first=start == 0)
             writer.write(piece)
             await writer.drain()
 
-    async def _delay(self, size: int, way: Direction, *, first: bool) -> None:
+    async def _delay(self, line: _Line, size: int, way: Direction, *, first: bool) -> None:
         faults = self.faults
         pause = size / faults.bytes_per_second if faults.bytes_per_second else 0.0
         if first:
             pause += faults.latency_seconds + self._random.uniform(0, faults.jitter_seconds)
         if pause:
             await asyncio.sleep(pause)
-        while self.faults.black_hole in {way, "both"}:  # noqa: ASYNC110  # set from another thread
-            await asyncio.sleep(0.01)
+        holes = {way, "both"}
+        while self.faults.black_hole in holes or line.black_hole in holes:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # set from another thread: no event
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -36,9 +36,15 @@ class Message:
 
 
 class ClientMessages:
-    """Cuts the client's bytes into messages."""
+    """
+    Cuts the client's bytes into messages.
+
+    Attributes:
+        application: The name that the client gave when it connected.
+    """
 
     def __init__(self) -> None:
+        self.application = ""
         self._buffer = bytearray()
         self._started = False
         self._prepared: dict[bytes, bytes] = {}
@@ -65,6 +71,9 @@ class ClientMessages:
         if code in {SSL_REQUEST, GSS_REQUEST}:
             return Message(data, encryption=True)
         self._started = True
+        said = data[2 * _LENGTH :].split(b"\0")
+        parameters = dict(zip(said[::2], said[1::2], strict=False))
+        self.application = parameters.get(b"application_name", b"").decode("utf-8", "replace")
         return Message(data)
 
     def _sql(self, data: bytes) -> bytes:
