@@ -289,7 +289,7 @@ class Arena:
         self.server.close()
         self.record.close()
         if self.keep:
-            print(f"kept: {self.directory}")
+            sys.stdout.write(f"kept: {self.directory}\n")
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
 

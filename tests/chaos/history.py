@@ -3,8 +3,8 @@ What a process saw, one JSON object per line.
 
     {"t": monotonic_ns, "p": "w3:812", "f": "complete", "ty": "ok", "job": "...", "token": 17}
 
-`ty` is invoke, ok, fail or info. info: the reply was lost, it may have happened or not. On one machine
-CLOCK_MONOTONIC is the same for all processes, so merging needs no synchronised clocks.
+`ty` is invoke, ok, fail or info. info: the reply was lost, it may have happened or not. On one
+machine CLOCK_MONOTONIC is the same for all processes: merging needs no synchronised clocks.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ STOP_SECONDS = 60.0
 
 class Nemesis:
     """
-    One kind of fault. Override what it needs: `start` and `stop` for a fault that lasts, `strike` for
-    one that comes again and again, `missing` for what the machine must have.
+    One kind of fault.
+
+    Override what it needs: `start` and `stop` for a fault that lasts, `strike` for one that comes
+    again and again, `missing` for what the machine must have.
 
     Every choice comes from `self.draw`, so that one seed gives one sequence of choices.
 
@@ -47,7 +49,7 @@ class Nemesis:
         """Begin."""
 
     def stop(self, arena: Arena) -> None:
-        """Undo it: afterwards the arena is as before. Called even when `start` or `strike` raised."""
+        """Undo it: afterwards the arena is as before. Called even when `start` raised."""
 
     def strike(self, arena: Arena) -> None:
         """Do it once."""

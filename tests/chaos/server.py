@@ -191,7 +191,7 @@ class Server:
         return self._run("pg_ctl", *arguments, *where)
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run a program of this version as the server's user; what it printed. Raises if it fails."""
+        """Run a program of this version as the server's user, and return what it printed."""
         done = self._run(program, *arguments)
         if done.returncode != 0:
             raise AssertionError(f"{program}: exit {done.returncode}\n{done.stdout}{done.stderr}")

@@ -89,4 +89,4 @@ grant pgqueue_producer to chaos_producer;
 grant pgqueue_worker to chaos_worker;
 grant pgqueue_operator to chaos_operator;
 grant usage on schema chaos to chaos_worker;
-grant insert on chaos.ledger to chaos_worker;
+grant insert, select on chaos.ledger to chaos_worker;

@@ -1,0 +1,124 @@
+"""The checker bites: every kind of corrupted history is caught, and no clean one is."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+import pytest
+
+from tests.chaos import histories
+from tests.chaos.checker import check
+from tests.chaos.corruption import KINDS
+from tests.chaos.evidence import Entry, Evidence
+
+EACH = 50
+CLEAN = 2_000
+MANY = 100_000
+SECONDS_PER_MILLION_MAX = 60.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_corruption_is_caught(kind: str) -> None:
+    """Fifty histories of forty jobs, corrupted at random: fifty of fifty, under the right name."""
+    corrupt, wanted = KINDS[kind]
+    missed = []
+    for seed in range(EACH):
+        evidence = _with_all(seed)
+        corrupt(evidence, random.Random(f"{kind} {seed}"))  # noqa: S311
+        if not wanted <= check(evidence).kinds:
+            missed.append(seed)
+
+    assert missed == []
+
+
+def test_clean_histories_raise_no_alarm() -> None:
+    """Two thousand small ones, with lost attempts, retries, keys, effects and unknown outcomes."""
+    alarms = {
+        seed: verdict.violations
+        for seed in range(CLEAN)
+        if (verdict := check(histories.clean(20, f"clean {seed}"))).violations
+    }
+
+    assert alarms == {}
+
+
+def test_many_jobs_are_checked_in_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    """The time grows with the jobs: `python -m tests.chaos check` measures a million."""
+    evidence = histories.many(MANY)
+    began = time.process_time()
+    verdict = check(evidence)
+    took = time.process_time() - began
+    with capsys.disabled():
+        sys.stdout.write(f" {MANY:,} jobs checked in {took:.2f} s of CPU time ")
+
+    assert verdict.violations == []
+    assert verdict.counts["succeeded"] == MANY
+    assert took < SECONDS_PER_MILLION_MAX * MANY / 1_000_000
+
+
+def test_a_violation_comes_with_the_events_of_its_job() -> None:
+    """And with the seed: what is needed to see it, and to see it again."""
+    evidence = histories.clean(40, "witness")
+    KINDS["ghost"][0](evidence, random.Random(1))  # noqa: S311
+    said = check(evidence).explain(evidence, 4711)
+
+    assert "seed 4711: ghost" in said
+    assert "enqueue: fail" in said
+    assert "log: running" in said
+
+
+def test_an_unknown_outcome_counts_as_neither() -> None:
+    """An enqueue whose reply was lost may be there or not; one of each is fine."""
+    there = [
+        Entry(1, "ready", attempt=0),
+        Entry(1, "running", token=1, worker=1, attempt=1),
+        Entry(1, "finished", "succeeded", 1, 1, 1),
+    ]
+    evidence = Evidence(
+        asked={1: "info", 2: "info"}, log=there, final={1: ("succeeded", 1)}, unsure=None
+    )
+
+    assert check(evidence).violations == []
+
+
+@pytest.mark.parametrize("kind", ["limit", "rate"])
+def test_limits_are_swept(kind: str) -> None:
+    """Three attempts at once, and three claims within a second, where two are allowed."""
+    log = [
+        entry
+        for job in (1, 2, 3)
+        for entry in (
+            Entry(job, "ready", attempt=0),
+            Entry(job, "running", token=job, worker=1, attempt=1, clock=job / 10),
+        )
+    ]
+    jobs: set[object] = {1, 2, 3}
+    found = [
+        check(
+            Evidence(
+                asked=dict.fromkeys(jobs, "ok"),
+                log=log,
+                drained=False,
+                unsure=None,
+                limits=[(jobs, most)] if kind == "limit" else [],
+                rates=[(jobs, most, 1.0)] if kind == "rate" else [],
+            )
+        ).kinds
+        for most in (2, 3)
+    ]
+
+    assert found == [{kind}, set()]
+
+
+def _with_all(seed: int) -> Evidence:
+    """A clean history that has everything in it that can be corrupted."""
+    for n in range(100):
+        evidence = histories.clean(40, f"{seed} {n}")
+        entered = {entry.entered for entry in evidence.log}
+        lost = any(entry.detail == "lost" for entry in evidence.log)
+        enough = {"attempt", "scheduled", "key"} <= entered and lost
+        if enough and evidence.ledger and evidence.wakes:
+            return evidence
+    raise AssertionError("no such history")

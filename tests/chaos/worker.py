@@ -1,0 +1,16 @@
+"""A worker process that records what it does: `python -m tests.chaos.worker SPEC`."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from pgqueue.worker.__main__ import main
+from tests.chaos import witness
+
+if __name__ == "__main__":
+    witness.install()
+    mutant = os.environ.get("CHAOS_MUTANT")
+    if mutant:
+        import_module(f"tests.chaos.mutants.{mutant}").apply()
+    main()
