@@ -114,6 +114,13 @@ def write_in_process(ctx: JobContext, *, fail: bool = False) -> None:
     _fail(fail=fail)
 
 
+@jobs.job(transactional=True)
+async def write_and_nap(ctx: JobContext, seconds: float) -> None:
+    """Write a row in the job's transaction, and take a while."""
+    await ctx.connection.execute("insert into public.written values (%s)", (ctx.id,))
+    await asyncio.sleep(seconds)
+
+
 @jobs.job(isolation="process", retries=0)
 def die() -> None:
     """End the child process."""
