@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tests.chaos.machinery.proxy import Proxy
+
 DATABASE = "chaos"
 QUEUES = ("fast", "bulk", "keyed")
 WITNESS_SQL = Path(__file__).parent / "sql" / "witness.sql"
@@ -98,6 +100,7 @@ class Arena:
         route: Conninfo parameters that lead worker connections elsewhere, for example
             `{"host": "127.0.0.1", "port": proxy.port}`; read at each start of a worker.
         producer_route: The same for producers.
+        proxy: Between some of the processes and the server, if the run has one.
         errors: Faults of the harness itself: they fail the run.
         patch: Applied to the database right after the install; how mutants are made.
     """
@@ -132,6 +135,7 @@ class Arena:
         self.route: dict[str, str | int] = {}
         self.producer_route: dict[str, str | int] = {}
         self.errors: list[str] = []
+        self.proxy: Proxy | None = None
         self.patch: Callable[[psycopg.Connection[Any]], None] | None = None
         self.record = Recorder(self.history, "harness")
         self._numbers = 0
@@ -189,6 +193,7 @@ class Arena:
         *,
         environment: Mapping[str, str] | None = None,
         dsn: str | None = None,
+        route: Mapping[str, str | int] | None = None,
         wrapper: tuple[str, ...] = (),
         **options: Any,
     ) -> Child:
@@ -199,6 +204,7 @@ class Arena:
             name: Also its application name; by default w1, w2, ...
             environment: More variables, for example PGQUEUE_TEST_PAUSE.
             dsn: Its database; by default ours, by `route`.
+            route: Instead of the arena's.
             wrapper: Put before the command, for example `("ip", "netns", "exec", "x")`.
             options: As WorkerSettings takes them.
         """
@@ -223,7 +229,8 @@ class Arena:
             name,
             [*wrapper, sys.executable, "-m", "tests.chaos.worker", json.dumps(spec)],
             {
-                "PGQUEUE_DSN": dsn or self.dsn("chaos_worker", name, self.route),
+                "PGQUEUE_DSN": dsn
+                or self.dsn("chaos_worker", name, self.route if route is None else route),
                 **(environment or {}),
             },
         )
@@ -232,21 +239,26 @@ class Arena:
             self.workers.append(child)
         return child
 
-    def start_producer(self, name: str, **spec: Any) -> Child:
+    def start_producer(
+        self, name: str, *, route: Mapping[str, str | int] | None = None, **spec: Any
+    ) -> Child:
         """
         Start a process of tests.chaos.producer.
 
         Args:
             name: Also its application name.
+            route: Instead of the arena's.
             spec: What it does.
         """
+        way = self.producer_route if route is None else route
         spec.setdefault("seed", f"{self.seed} {name}")
         child = self._start(
             name,
             [sys.executable, "-m", "tests.chaos.producer", json.dumps(spec)],
             {
-                "PGQUEUE_DSN": self.dsn("chaos_producer", name, self.producer_route),
-                "CHAOS_OPERATOR_DSN": self.dsn("chaos_operator", name, self.producer_route),
+                "PGQUEUE_DSN": self.dsn("chaos_producer", name, way),
+                "CHAOS_OPERATOR_DSN": self.dsn("chaos_operator", name, way),
+                "CHAOS_WORKER_DSN": self.dsn("chaos_worker", name, way),
             },
         )
         with self._lock:

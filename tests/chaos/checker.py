@@ -83,6 +83,7 @@ class Verdict:
                 continue
             lines.append(f"seed {seed}: {violation.kind}: {violation.text}")
             if violation.job is not None:
+                lines.append(f"    job {violation.job}")
                 lines += [f"    {line}" for line in evidence.about(violation.job)]
         lines += [f"{kind}: {n} in all" for kind, n in shown.items() if n > SHOWN_MAX]
         return "\n".join(lines)
@@ -236,7 +237,7 @@ class _Fold:
         self.ended[token] = (outcome or "", entry.xid)
         counts = outcome not in {"snoozed", "released"}
         self.used[job] = (entry.attempt or 1) - (not counts)
-        self.verdict.counts[outcome or ""] += 1
+        self.verdict.counts[f"attempt {outcome}"] += 1
         if outcome == "lost":
             self._lost(entry)
 
@@ -326,7 +327,8 @@ class _Fold:
                 )
             elif ended == "refused":
                 counts["stale refused"] += 1
-                if how in COMPLETED:
+                # "fail" after a COMMIT without a reply is rightly refused when it had committed.
+                if do == "complete" and how in COMPLETED:
                     yield "unkept_word", f"token {token}: refused, but it has {how}", job
 
     def effects(self) -> Iterator[Found]:

@@ -83,7 +83,8 @@ class Evidence:
     One run.
 
     Attributes:
-        asked: How each enqueue ended: ok, fail or info (nobody knows, not even pg_xact_status).
+        asked: How each enqueue ended: ok, fail, info (nobody knows, not even pg_xact_status), or
+            follow: a handler asked for it, with its completion.
         acked: When the enqueue was acknowledged (monotonic nanoseconds).
         log: In order; iterated once, and again only to show the events of a violation.
         claims: Of the workers.

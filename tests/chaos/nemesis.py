@@ -58,7 +58,7 @@ class Nemesis:
     def on(self, arena: Arena) -> Iterator[None]:
         """Plague the arena until the block ends."""
         self.draw = random.Random(f"{arena.seed} {self.name} {self.strikes}")  # noqa: S311
-        arena.record("nemesis", "invoke", name=self.name)
+        arena.record("nemesis", "invoke", name=self.name, exclusive=self.exclusive)
         over = threading.Event()
         thread = threading.Thread(target=self._strike_until, args=(arena, over), daemon=True)
         try:
@@ -71,7 +71,9 @@ class Nemesis:
             if thread.ident is not None:
                 thread.join(STOP_SECONDS)
             self.stop(arena)
-            arena.record("nemesis", "ok", name=self.name, strikes=self.strikes)
+            arena.record(
+                "nemesis", "ok", name=self.name, exclusive=self.exclusive, strikes=self.strikes
+            )
 
     def _strike_until(self, arena: Arena, over: threading.Event) -> None:
         assert self.every is not None

@@ -9,6 +9,7 @@ A producer or an operator in a process of its own: `python -m tests.chaos.produc
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CALL_SECONDS = 8.0
+_numbers = itertools.count(1)
 PAUSE_SECONDS = 0.2
 TYPES = (
     ("quick", 45),
@@ -66,7 +68,6 @@ class Client:
         self.done = 0
         self._dsn = os.environ[variable]
         self._conn: BoundedConnection | None = None
-        self._n = 0
 
     @property
     def conn(self) -> BoundedConnection:
@@ -94,7 +95,7 @@ class Client:
             act: Given the connection; its answer goes into the ok event. Raises _Undo to roll back.
             what: Ids, for the invoke event.
         """
-        self._n += 1
+        n = next(_numbers)
         try:
             conn = self.conn
         except (psycopg.Error, OSError):
@@ -104,23 +105,23 @@ class Client:
         hear = _warnings(warned)
         conn.add_notice_handler(hear)
         committing = False
-        witness.record(f, "invoke", n=self._n, **what)
+        witness.record(f, "invoke", n=n, **what)
         try:
             conn.execute("begin")
             answer = act(conn) or {}
             row = conn.execute("select pg_current_xact_id()::text").fetchone()
             assert row is not None
-            witness.record(f, "commit", n=self._n, xid=row[0])
+            witness.record(f, "commit", n=n, xid=row[0])
             committing = True
             conn.execute("commit")
         except _Undo:
             conn.execute("rollback")
-            witness.record(f, "fail", n=self._n, error="rolled back")
+            witness.record(f, "fail", n=n, error="rolled back")
             return True
         except psycopg.Error as exc:
             broken = conn.closed or conn.broken
             unsure = committing and broken
-            witness.record(f, "info" if unsure else "fail", n=self._n, error=str(exc).strip())
+            witness.record(f, "info" if unsure else "fail", n=n, error=str(exc).strip())
             if broken:
                 self.drop()
             else:
@@ -129,7 +130,7 @@ class Client:
         finally:
             conn.remove_notice_handler(hear)
         # Synchronous replication was given up while it waited: durable here, perhaps nowhere else.
-        witness.record(f, "info" if warned else "ok", n=self._n, warned=warned, **answer)
+        witness.record(f, "info" if warned else "ok", n=n, warned=warned, **answer)
         return True
 
 
@@ -244,36 +245,29 @@ def wake(client: Client) -> None:
     commits: who does not hold the door shut until then sleeps through it.
     """
     queue = client.spec["queue"]
-    with BoundedConnection.connect(os.environ["PGQUEUE_DSN"], autocommit=True) as other:
-        for _ in range(client.spec["jobs"]):
-            time.sleep(client.draw.uniform(0.05, 0.25))
-            first, late, between = str(uuid4()), str(uuid4()), str(uuid4())
-            _wake_one(client, first, queue, hold=0.0)
-            time.sleep(client.draw.uniform(0.0, 0.01))
-
-            def overtake(conn: BoundedConnection, job: str = late, passing: str = between) -> None:
-                conn.execute(INSERT, (job, "wake", queue, 1, "{}", None))
-                time.sleep(client.draw.uniform(0.05, 0.15))
-                witness.record("enqueue", "invoke", n=f"o{passing}", jobs=[passing])
-                other.execute(INSERT, (passing, "wake", queue, 1, "{}", None))
-                witness.record("enqueue", "ok", n=f"o{passing}", wake=True)
-                time.sleep(client.draw.uniform(0.05, 0.2))
-
-            client.attempt("enqueue", lambda conn: _and_wake(overtake, conn), jobs=[late])
+    passing = Client({**client.spec, "seed": f"{client.spec['seed']} passing"})
+    for _ in range(client.spec["jobs"]):
+        time.sleep(client.draw.uniform(0.05, 0.25))
+        _woken(client, queue)
+        time.sleep(client.draw.uniform(0.0, 0.01))
+        _woken(client, queue, meanwhile=partial(_overtake, passing, queue))
 
 
-def _and_wake(act: Callable[[BoundedConnection], None], conn: BoundedConnection) -> dict[str, Any]:
-    act(conn)
-    return {"wake": True}
+def _woken(client: Client, queue: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    job_id = str(uuid4())
 
-
-def _wake_one(client: Client, job_id: str, queue: str, *, hold: float) -> None:
     def act(conn: BoundedConnection) -> dict[str, Any]:
         conn.execute(INSERT, (job_id, "wake", queue, 1, "{}", None))
-        time.sleep(hold)
+        meanwhile()
         return {"wake": True}
 
     client.attempt("enqueue", act, jobs=[job_id])
+
+
+def _overtake(passing: Client, queue: str) -> None:
+    time.sleep(passing.draw.uniform(0.05, 0.15))
+    _woken(passing, queue)
+    time.sleep(passing.draw.uniform(0.05, 0.2))
 
 
 def operator(client: Client) -> None:
@@ -350,7 +344,9 @@ KINDS = {"mixed": mixed, "wake": wake, "operator": operator, "patient": patient}
 def main() -> None:
     """Do what the spec says."""
     spec = json.loads(sys.argv[1])
-    variable = "CHAOS_OPERATOR_DSN" if spec["kind"] == "operator" else "PGQUEUE_DSN"
+    variable = {"operator": "CHAOS_OPERATOR_DSN", "patient": "CHAOS_WORKER_DSN"}.get(
+        spec["kind"], "PGQUEUE_DSN"
+    )
     KINDS[spec["kind"]](Client(spec, variable))
 
 
