@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tests.chaos import histories
+from tests.chaos import histories, mutants
 from tests.chaos.checker import check
+from tests.chaos.hunt import CONTROL_SECONDS, hunt
 from tests.chaos.run import Outcome, Plan, run
 
 if TYPE_CHECKING:
@@ -92,6 +93,30 @@ def check_many(*, jobs: int) -> None:
         f"{jobs:,} jobs written in {written - began:.1f} s, checked in {took:.1f} s of CPU time"
     )
     sys.exit(1 if verdict.violations else 0)
+
+
+@cli.command("mutants")
+@_seed
+@_pg
+@click.option("--only", multiple=True, help="A mutant's name or a part of it; may be repeated.")
+def hunt_mutants(*, seed: int | None, pg: int, only: tuple[str, ...]) -> None:
+    """Break pgqueue on purpose, a little each time; exit 1 when one is not noticed."""
+    seed = secrets.randbelow(SEEDS) if seed is None else seed
+    click.echo(f"seed {seed}, PostgreSQL {pg}")
+    chosen = [m for m in mutants.every() if not only or any(part in m.name for part in only)]
+    missed = []
+    for mutant in chosen:
+        caught = hunt(mutant, version=pg, seed=seed)
+        kinds = ", ".join(sorted(caught.kinds)) or "nothing"
+        how = f"caught after {caught.seconds:4.1f} s" if caught.caught else "NOT CAUGHT"
+        click.echo(f"{mutant.name:<22} {how}: {kinds}")
+        missed += [] if caught.caught else [mutant.name]
+    if not only:
+        control = hunt(None, version=pg, seed=seed, seconds=CONTROL_SECONDS)
+        said = ", ".join(sorted(control.kinds)) or "nothing"
+        click.echo(f"{'pgqueue as it is':<22} {control.seconds:4.1f} s: {said}")
+        missed += ["pgqueue as it is: a false alarm"] if control.caught else []
+    sys.exit(f"FAILED, seed {seed}: {', '.join(missed)}" if missed else 0)
 
 
 def _say() -> Callable[[str], None]:

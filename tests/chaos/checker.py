@@ -129,6 +129,7 @@ class _Fold:
         # How each token ended its attempt, and in which transaction.
         self.ended: dict[int, tuple[str, int]] = {}
         self.last: dict[Job, tuple[str, int | None]] = {}
+        self.redriven: set[int] = set()  # their records are gone: a repeated report is refused
         self.completions: list[tuple[Job, int]] = []
         # Claimed as their insert left them.
         self.straight: dict[int, Job] = {}
@@ -230,6 +231,7 @@ class _Fold:
         if outcome == "redriven":
             self.used[job] = 0
             self.verdict.counts["redriven"] += 1
+            self.redriven.add(token or 0)
             return
         if was == "running":
             self._by_its_owner(entry)
@@ -328,7 +330,7 @@ class _Fold:
             elif ended == "refused":
                 counts["stale refused"] += 1
                 # "fail" after a COMMIT without a reply is rightly refused when it had committed.
-                if do == "complete" and how in COMPLETED:
+                if do == "complete" and how in COMPLETED and token not in self.redriven:
                     yield "unkept_word", f"token {token}: refused, but it has {how}", job
 
     def effects(self) -> Iterator[Found]:

@@ -40,11 +40,14 @@ def evidence_of(db: psycopg.Connection[Any], events: list[Event]) -> Evidence:
         events: Of all processes, by time.
     """
     evidence = Evidence(unsure=set())
-    evidence.log = [Entry(*row) for row in db.execute(LOG)]
-    evidence.final = {job: (status, token) for job, status, token in db.execute(FINAL)}
-    evidence.ledger = [Effect(*row) for row in db.execute(LEDGER)]
-    evidence.transactional = {row[0] for row in db.execute(WRITING, (TRANSACTIONAL,))}
-    row = db.execute(UNFINISHED).fetchone()
+    # One snapshot: a hunt looks while the run goes on.
+    with db.transaction():
+        db.execute("set transaction isolation level repeatable read")
+        evidence.log = [Entry(*row) for row in db.execute(LOG)]
+        evidence.final = {job: (status, token) for job, status, token in db.execute(FINAL)}
+        evidence.ledger = [Effect(*row) for row in db.execute(LEDGER)]
+        evidence.transactional = {row[0] for row in db.execute(WRITING, (TRANSACTIONAL,))}
+        row = db.execute(UNFINISHED).fetchone()
     evidence.drained = row is not None and row[0] == 0
     _Reader(evidence, db).read(events)
     return evidence

@@ -2,7 +2,7 @@
 A producer or an operator in a process of its own: `python -m tests.chaos.producer SPEC`.
 
     {"kind": "mixed", "seed": "7 p1", "jobs": 2000, "rate": 50}     single, bulk, rolled back, keyed
-    {"kind": "wake", "seed": ..., "jobs": 20, "queue": "wake"}      commits late and by surprise
+    {"kind": "wake", "seed": ..., "jobs": 20, "queue": "wake", "pause": 2.4}     commits late
     {"kind": "operator", "seed": ..., "seconds": 60}                cancels, retries, moves
     {"kind": "patient", "seed": ..., "seconds": 60}                 heartbeats in long transactions
 """
@@ -65,6 +65,7 @@ class Client:
     def __init__(self, spec: dict[str, Any], variable: str = "PGQUEUE_DSN") -> None:
         self.spec = spec
         self.draw = random.Random(spec["seed"])  # noqa: S311
+        self.slow = bool(spec.get("slow"))
         self.done = 0
         self._dsn = os.environ[variable]
         self._conn: BoundedConnection | None = None
@@ -150,8 +151,9 @@ def _pick(draw: random.Random, weighted: tuple[tuple[Any, int], ...]) -> Any:
     return draw.choices([w[0] for w in weighted], [w[1] for w in weighted])[0]
 
 
-def _job(draw: random.Random) -> tuple[Any, ...]:
-    payload: dict[str, Any] = {"seconds": draw.uniform(0, 0.02)}
+def _job(draw: random.Random, *, slow: bool = False) -> tuple[Any, ...]:
+    most = 1.5 if slow and draw.random() < 0.3 else 0.02
+    payload: dict[str, Any] = {"seconds": draw.uniform(0, most)}
     end = _pick(draw, ENDS)
     if end is not None:
         payload["end"] = end
@@ -192,7 +194,7 @@ def mixed(client: Client) -> None:
 
 
 def _single(client: Client) -> None:
-    row = _job(client.draw)
+    row = _job(client.draw, slow=client.slow)
 
     def act(conn: BoundedConnection) -> None:
         conn.execute(INSERT, row)
@@ -202,7 +204,7 @@ def _single(client: Client) -> None:
 
 
 def _bulk(client: Client, n: int) -> None:
-    rows = [_job(client.draw) for _ in range(max(n, 1))]
+    rows = [_job(client.draw, slow=client.slow) for _ in range(max(n, 1))]
 
     def act(conn: BoundedConnection) -> None:
         with conn.cursor() as cursor:
@@ -213,7 +215,7 @@ def _bulk(client: Client, n: int) -> None:
 
 
 def _rolled_back(client: Client) -> None:
-    row = _job(client.draw)
+    row = _job(client.draw, slow=client.slow)
 
     def act(conn: BoundedConnection) -> None:
         conn.execute(INSERT, row)
@@ -223,7 +225,7 @@ def _rolled_back(client: Client) -> None:
 
 
 def _keyed(client: Client) -> None:
-    job_id, job_type, queue, priority, payload, delay = _job(client.draw)
+    job_id, job_type, queue, priority, payload, delay = _job(client.draw, slow=client.slow)
     key = f"key {client.draw.randrange(KEYS)}"
     mode = client.draw.choice(("ignore", "replace", "debounce", "merge"))
 
@@ -247,7 +249,8 @@ def wake(client: Client) -> None:
     queue = client.spec["queue"]
     passing = Client({**client.spec, "seed": f"{client.spec['seed']} passing"})
     for _ in range(client.spec["jobs"]):
-        time.sleep(client.draw.uniform(0.05, 0.25))
+        # Longer than a wake-up may take: the next round would wake whoever was forgotten.
+        time.sleep(client.spec["pause"])
         _woken(client, queue)
         time.sleep(client.draw.uniform(0.0, 0.01))
         _woken(client, queue, meanwhile=partial(_overtake, passing, queue))

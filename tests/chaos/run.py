@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 PRODUCERS = 3
 DRAIN_SECONDS = 120.0
 PRODUCER_SECONDS = 120.0
-WAKE_ROUNDS = 12
-WAKE_SECONDS = 3.0
+WAKE_ROUNDS = 8
+WAKE_SECONDS = 2.0
+WAKE_PAUSE_SECONDS = 2.4
 WAKE_POLL_SECONDS = 30.0  # so that a wake-up that is lost shows
 STOP_SECONDS = 30.0
 SHOWN = ("fsync", "synchronous_commit", "full_page_writes", "server_version")
@@ -172,7 +173,9 @@ def drain(arena: Arena, seconds: float) -> bool:
 def wake_up(arena: Arena, rounds: int = WAKE_ROUNDS) -> None:
     """In the calm: one worker that sleeps, and producers that commit late."""
     arena.start_worker("sleeper", queues=("wake",), poll_seconds=WAKE_POLL_SECONDS)
-    producer = arena.start_producer("waker", kind="wake", queue="wake", jobs=rounds)
+    producer = arena.start_producer(
+        "waker", kind="wake", queue="wake", jobs=rounds, pause=WAKE_PAUSE_SECONDS
+    )
     if producer.ends(PRODUCER_SECONDS) != 0:
         arena.errors.append(f"waker: {producer.said}")
     drain(arena, WAKE_SECONDS + 2)

@@ -54,15 +54,17 @@ class Zombie(Nemesis):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lease_seconds = LEASE_SECONDS
         self._stopped: Child | None = None
 
     def strike(self, arena: Arena) -> None:
         """Stop one for 1.2 to 2 leases."""
-        if not arena.alive:
+        awake = [worker for worker in arena.alive if worker.name != "sleeper"]
+        if not awake:
             return
-        self._stopped = self.draw.choice(arena.alive)
+        self._stopped = self.draw.choice(awake)
         self._stopped.send(signal.SIGSTOP)
-        time.sleep(LEASE_SECONDS * self.draw.uniform(1.2, 2.0))
+        time.sleep(self.lease_seconds * self.draw.uniform(1.2, 2.0))
         self._stopped.send(signal.SIGCONT)
 
     def stop(self, arena: Arena) -> None:
