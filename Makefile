@@ -7,6 +7,10 @@
 
 PG     ?= 18
 ARGS   ?=
+SEED   ?=
+SECONDS ?=
+QUICK  ?=
+MUTANTS ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -45,6 +49,28 @@ bench: $(STAMP) ## Measure pgqueue beside its peers; ARGS='drain --quick' for le
 		test -x $(PEERS)/bin/pip || $(BIN)/python -m venv $(PEERS); \
 		$(PEERS)/bin/python -m pip install -q asyncpg 'psycopg[binary]' psycopg-pool uvloop)
 	$(call step,bench,$(BIN)/python -m tests.bench --peers $(PEERS) $(ARGS))
+
+# A run has a seed; the same seed draws the same faults, though not the same timing.
+CHAOS := $(BIN)/python -m tests.chaos
+.PHONY: chaos
+chaos: $(STAMP) ## Faults of every kind under load, and a verdict; SEED=7, SECONDS=60, QUICK=1, MUTANTS=1
+	$(call step,chaos on PostgreSQL $(PG),$(CHAOS) run --pg $(PG) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick) $(ARGS))
+	$(if $(MUTANTS),@$(MAKE) --no-print-directory mutants)
+	$(if $(QUICK),,@$(MAKE) --no-print-directory faults ARGS=)
+
+.PHONY: mutants
+mutants: $(STAMP) ## Break pgqueue on purpose in ten ways: the checker must notice each
+	$(call step,mutants on PostgreSQL $(PG),$(CHAOS) mutants --pg $(PG) $(if $(SEED),--seed $(SEED)))
+
+.PHONY: faults
+faults: $(STAMP) ## One fault after another, measured: network, disk, clock, pooler, standby
+	$(call step,faults on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest -n0 -m scenario \
+		-p tests.chaos.figures tests/chaos $(ARGS))
+
+.PHONY: soak
+soak: $(STAMP) ## chaos with new seeds until one fails, or Ctrl-C
+	$(CHAOS) soak --pg $(PG) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## What CI checks besides the tests: lint, format, types, imports of all tests
