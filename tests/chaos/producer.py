@@ -9,28 +9,24 @@ A producer or an operator in a process of its own: `python -m tests.chaos.produc
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import random
 import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import psycopg
-
-from pgqueue.connection import BoundedConnection
-from tests.chaos import witness
+from tests.chaos import operators
 from tests.chaos.arena import QUEUES
+from tests.chaos.client import Client, Undo
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
-CALL_SECONDS = 8.0
-_numbers = itertools.count(1)
-PAUSE_SECONDS = 0.2
+    from pgqueue.connection import BoundedConnection
+
+STREAM_JOBS = 6
 TYPES = (
     ("quick", 45),
     ("threaded", 18),
@@ -57,94 +53,6 @@ ENQUEUE = (
     "select pgqueue.enqueue(%s, %s::jsonb, %s, %s, p_delay => make_interval(secs => %s),"
     " p_unique_key => %s, p_on_duplicate => %s, p_id => %s)"
 )
-
-
-class Client:
-    """One connection that comes back, and what was tried over it."""
-
-    def __init__(self, spec: dict[str, Any], variable: str = "PGQUEUE_DSN") -> None:
-        self.spec = spec
-        self.draw = random.Random(spec["seed"])  # noqa: S311
-        self.slow = bool(spec.get("slow"))
-        self.done = 0
-        self._dsn = os.environ[variable]
-        self._conn: BoundedConnection | None = None
-
-    @property
-    def conn(self) -> BoundedConnection:
-        """The connection; opened when it is needed."""
-        if self._conn is None or self._conn.closed or self._conn.broken:
-            self.drop()
-            self._conn = BoundedConnection.connect(self._dsn, autocommit=True)
-            self._conn.call_seconds = CALL_SECONDS
-        return self._conn
-
-    def drop(self) -> None:
-        """Give the connection up."""
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
-
-    def attempt(
-        self, f: str, act: Callable[[BoundedConnection], dict[str, Any] | None], **what: Any
-    ) -> bool:
-        """
-        Do something in a transaction and record how it went; whether it was acknowledged.
-
-        Args:
-            f: What, in the history.
-            act: Given the connection; its answer goes into the ok event. Raises _Undo to roll back.
-            what: Ids, for the invoke event.
-        """
-        n = next(_numbers)
-        try:
-            conn = self.conn
-        except (psycopg.Error, OSError):
-            time.sleep(PAUSE_SECONDS)
-            return False
-        warned: list[str] = []
-        hear = _warnings(warned)
-        conn.add_notice_handler(hear)
-        committing = False
-        witness.record(f, "invoke", n=n, **what)
-        try:
-            conn.execute("begin")
-            answer = act(conn) or {}
-            row = conn.execute("select pg_current_xact_id()::text").fetchone()
-            assert row is not None
-            witness.record(f, "commit", n=n, xid=row[0])
-            committing = True
-            conn.execute("commit")
-        except _Undo:
-            conn.execute("rollback")
-            witness.record(f, "fail", n=n, error="rolled back")
-            return True
-        except psycopg.Error as exc:
-            broken = conn.closed or conn.broken
-            unsure = committing and broken
-            witness.record(f, "info" if unsure else "fail", n=n, error=str(exc).strip())
-            if broken:
-                self.drop()
-            else:
-                conn.execute("rollback")
-            return False
-        finally:
-            conn.remove_notice_handler(hear)
-        # Synchronous replication was given up while it waited: durable here, perhaps nowhere else.
-        witness.record(f, "info" if warned else "ok", n=n, warned=warned, **answer)
-        return True
-
-
-class _Undo(Exception):
-    """Roll back what was done, on purpose."""
-
-
-def _warnings(heard: list[str]) -> Callable[[psycopg.errors.Diagnostic], None]:
-    def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
-        if diagnostic.sqlstate == "01000":
-            heard.append(diagnostic.message_primary or "")
-
-    return hear
 
 
 def _pick(draw: random.Random, weighted: tuple[tuple[Any, int], ...]) -> Any:
@@ -219,7 +127,7 @@ def _rolled_back(client: Client) -> None:
 
     def act(conn: BoundedConnection) -> None:
         conn.execute(INSERT, row)
-        raise _Undo
+        raise Undo
 
     client.attempt("enqueue", act, jobs=[row[0]])
 
@@ -241,18 +149,18 @@ def _keyed(client: Client) -> None:
 
 def wake(client: Client) -> None:
     """
-    One job that comes by surprise, then one whose transaction stays open while others overtake it.
+    A few jobs that come densely, and one whose transaction stays open while others overtake it.
 
-    The worker is awake because of the first when the second is inserted, and lies down before it
-    commits: who does not hold the door shut until then sleeps through it.
+    The worker has left its door because of the first when that one is inserted, and lies down
+    before it commits: who does not hold the door shut until then sleeps through it.
     """
     queue = client.spec["queue"]
     passing = Client({**client.spec, "seed": f"{client.spec['seed']} passing"})
     for _ in range(client.spec["jobs"]):
         # Longer than a wake-up may take: the next round would wake whoever was forgotten.
         time.sleep(client.spec["pause"])
-        _woken(client, queue)
-        time.sleep(client.draw.uniform(0.0, 0.01))
+        for _ in range(STREAM_JOBS):
+            _woken(client, queue)
         _woken(client, queue, meanwhile=partial(_overtake, passing, queue))
 
 
@@ -268,80 +176,17 @@ def _woken(client: Client, queue: str, meanwhile: Callable[[], None] = lambda: N
 
 
 def _overtake(passing: Client, queue: str) -> None:
-    time.sleep(passing.draw.uniform(0.05, 0.15))
-    _woken(passing, queue)
-    time.sleep(passing.draw.uniform(0.05, 0.2))
+    for _ in range(STREAM_JOBS):
+        _woken(passing, queue)
+    time.sleep(passing.draw.uniform(0.15, 0.35))
 
 
-def operator(client: Client) -> None:
-    """Cancel, retry, move and redrive jobs for a while."""
-    calls: tuple[tuple[str, int], ...] = (
-        ("select pgqueue.cancel(%s)", 5),
-        ("select pgqueue.retry(%s)", 3),
-        ("select pgqueue.reschedule(%s, null)", 2),
-        ("select pgqueue.reprioritise(%s, 0)", 2),
-    )
-    until = time.monotonic() + client.spec["seconds"]
-    while time.monotonic() < until:
-        time.sleep(client.draw.uniform(0.02, 0.2))
-        if client.draw.random() < 0.1:
-            client.attempt("redrive", _redrive)
-            continue
-        job_id = _recent(client)
-        if job_id is not None:
-            sql = _pick(client.draw, calls)
-            act = partial(_operate, sql=sql, job_id=job_id)
-            client.attempt("operate", act, job=job_id, sql=sql)
-
-
-def _operate(conn: BoundedConnection, *, sql: Any, job_id: str) -> None:
-    conn.execute(sql, (job_id,))
-
-
-def _redrive(conn: BoundedConnection) -> dict[str, Any]:
-    row = conn.execute("select pgqueue.redrive(p_limit => 5)").fetchone()
-    assert row is not None
-    return {"jobs": row[0]}
-
-
-def _recent(client: Client) -> str | None:
-    try:
-        rows = client.conn.execute(
-            "select id::text from pgqueue.job_status order by created_at desc limit 50"
-        ).fetchall()
-    except (psycopg.Error, OSError):
-        client.drop()
-        time.sleep(PAUSE_SECONDS)
-        return None
-    return str(client.draw.choice(rows)[0]) if rows else None
-
-
-def patient(client: Client) -> None:
-    """Heartbeat as a worker of its own, late in a long transaction: the lease must be whole."""
-    until = time.monotonic() + client.spec["seconds"]
-    lease = 1.0
-    while time.monotonic() < until:
-        client.attempt(
-            "patient", lambda conn: _patience(conn, lease, client.draw.uniform(0.1, 0.4))
-        )
-
-
-def _patience(conn: BoundedConnection, lease: float, seconds: float) -> dict[str, Any]:
-    sql = "select pgqueue.register_worker('patient', '{nowhere}', null, make_interval(secs => %s))"
-    row = conn.execute(sql, (lease,)).fetchone()
-    assert row is not None
-    time.sleep(seconds)
-    now = conn.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
-    beat = conn.execute(
-        "select extract(epoch from h.lease_until)::float8 from pgqueue.heartbeat(%s) h", row
-    ).fetchone()
-    conn.execute("select pgqueue.stop_worker(%s)", row)
-    assert now is not None
-    assert beat is not None
-    return {"asked_at": now[0], "lease": lease, "until": beat[0]}
-
-
-KINDS = {"mixed": mixed, "wake": wake, "operator": operator, "patient": patient}
+KINDS = {
+    "mixed": mixed,
+    "wake": wake,
+    "operator": operators.operator,
+    "patient": operators.patient,
+}
 
 
 def main() -> None:

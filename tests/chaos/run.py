@@ -12,7 +12,7 @@ import psycopg
 
 from tests.chaos import nemeses
 from tests.chaos.arena import Arena
-from tests.chaos.checker import Verdict, check
+from tests.chaos.checker import check
 from tests.chaos.collect import UNFINISHED, evidence_of
 from tests.chaos.machinery.proxy import Proxy
 from tests.chaos.schedule import Slot, schedule
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.chaos.nemesis import Nemesis
+    from tests.chaos.verdict import Verdict
 
 PRODUCERS = 3
 DRAIN_SECONDS = 120.0
