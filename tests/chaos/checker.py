@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     Found = tuple[str, str, Job | None]
 
+NEVER_SECONDS = 1e6
+
 
 def check(evidence: Evidence) -> Verdict:
     """Look at everything; the counts are those of the table that a run ends with."""
@@ -53,6 +55,12 @@ def check(evidence: Evidence) -> Verdict:
         _wakes(evidence),
     ):
         fold.verdict.violations.extend(Violation(*one) for one in found)
+    counts = fold.verdict.counts
+    counts["order checked"] = sum(claim.sweep for claim in evidence.claims)
+    counts["leases checked"] = len(evidence.leases)
+    counts["wake-ups checked"] = len(evidence.wakes)
+    slowest = max((late for _, late in _lateness(evidence)), default=0.0)
+    counts["slowest wake-up, ms"] = round(min(slowest, NEVER_SECONDS) * 1000)
     return fold.verdict
 
 
@@ -93,6 +101,13 @@ def _rates(evidence: Evidence, spans: dict[int, tuple[Job, float, float]]) -> It
 
 def _wakes(evidence: Evidence) -> Iterator[Found]:
     """A job for a sleeping worker is claimed soon after its commit."""
+    for job, late in _lateness(evidence):
+        if late > evidence.wake_seconds:
+            when = "never" if late >= NEVER_SECONDS else f"after {late:.1f} s"
+            yield "late_wake_up", f"claimed {when}, within {evidence.wake_seconds} s wanted", job
+
+
+def _lateness(evidence: Evidence) -> Iterator[tuple[Job, float]]:
     claimed: dict[Job, int] = {}
     wanted = {wake.job for wake in evidence.wakes}
     for claim in evidence.claims:
@@ -101,7 +116,4 @@ def _wakes(evidence: Evidence) -> Iterator[Found]:
                 claimed.setdefault(job, claim.answered)
     for job, committed in evidence.wakes:
         at = claimed.get(job)
-        late = evidence.wake_seconds + 1 if at is None else (at - committed) / 1e9
-        if late > evidence.wake_seconds:
-            when = "never" if at is None else f"after {late:.1f} s"
-            yield "late_wake_up", f"claimed {when}, within {evidence.wake_seconds} s wanted", job
+        yield job, NEVER_SECONDS if at is None else (at - committed) / 1e9

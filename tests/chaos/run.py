@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def run(plan: Plan) -> Outcome:
         outcome = judge(arena, plan, drained=drained)
         outcome.rows += [
             ("recovered after the last heal, s", f"{recovered:.1f}"),
+            *_processes(arena),
             ("faults", f"{len({n.name for s in slots for n in s.nemeses})} kinds"),
             *((f"  {n.name}", f"{n.strikes} times" if n.every else "") for n in _used(slots)),
             *((f"  not here: {name}", reason) for name, reason in missing),
@@ -114,7 +116,7 @@ def keep_workers(arena: Arena, count: int, way: dict[str, Any]) -> None:
 def start_load(arena: Arena, plan: Plan, way: dict[str, Any]) -> None:
     """Start producers, an operator and a patient client; one producer through the proxy."""
     each = -(-plan.jobs // PRODUCERS)
-    rate = each / max(1.0, plan.seconds * 0.8)
+    rate = each / max(1.0, plan.seconds)
     for n in range(PRODUCERS):
         route = way if n == 0 else None
         arena.start_producer(f"p{n + 1}", kind="mixed", jobs=each, rate=rate, route=route)
@@ -228,6 +230,26 @@ def judge(arena: Arena, plan: Plan, *, drained: bool) -> Outcome:
     return outcome
 
 
+def _processes(arena: Arena) -> list[tuple[str, str]]:
+    """How the worker processes ended; a traceback is shown, for none is expected."""
+    ended = (worker.process.poll() for worker in arena.workers)
+    codes = Counter(code for code in ended if code is not None)
+    killed = sum(n for code, n in codes.items() if code < 0)
+    others = ", ".join(f"{n} with {code}" for code, n in sorted(codes.items()) if code > 0)
+    torn = [worker for worker in arena.workers if "Traceback" in worker.said]
+    rows = [
+        (
+            "worker processes",
+            f"{len(arena.workers)}: {killed} killed, {codes[0]} ended by themselves",
+        ),
+        ("  ended otherwise", others or "none"),
+        ("  with a traceback in the log", str(len(torn))),
+    ]
+    return rows + [
+        (f"  {worker.name}", worker.said.partition("Traceback")[2]) for worker in torn[:2]
+    ]
+
+
 def _table(verdict: Verdict) -> list[tuple[str, str]]:
     counts = verdict.counts
     kinds: dict[str, int] = {}
@@ -256,6 +278,10 @@ def _table(verdict: Verdict) -> list[tuple[str, str]]:
         "redelivered after a loss": counts["attempt lost"] + counts["attempt timed_out"],
         "stale refused": counts["stale refused"],
         "effects in the ledger": counts["effects"],
+        "claims checked for order": counts["order checked"],
+        "leases of long transactions": counts["leases checked"],
+        "wake-ups in the calm": counts["wake-ups checked"],
+        "  the slowest, ms": counts["slowest wake-up, ms"],
         **zero,
         "all violations": len(verdict.violations),
     }
