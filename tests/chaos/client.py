@@ -47,6 +47,12 @@ class Client:
             self._conn.close()
             self._conn = None
 
+    def _roll_back(self, conn: BoundedConnection) -> None:
+        try:
+            conn.execute("rollback")
+        except psycopg.Error:
+            self.drop()
+
     def attempt(
         self, f: str, act: Callable[[BoundedConnection], dict[str, Any] | None], **what: Any
     ) -> bool:
@@ -78,17 +84,14 @@ class Client:
             committing = True
             conn.execute("commit")
         except Undo:
-            conn.execute("rollback")
+            self._roll_back(conn)
             witness.record(f, "fail", n=n, error="rolled back")
             return True
         except psycopg.Error as exc:
-            broken = conn.closed or conn.broken
-            unsure = committing and broken
+            # Without a SQLSTATE the server has said nothing: it may have committed.
+            unsure = committing and (conn.closed or conn.broken or exc.sqlstate is None)
             witness.record(f, "info" if unsure else "fail", n=n, error=str(exc).strip())
-            if broken:
-                self.drop()
-            else:
-                conn.execute("rollback")
+            self._roll_back(conn)
             return False
         finally:
             conn.remove_notice_handler(hear)
