@@ -15,7 +15,7 @@ from tests.chaos.run import WAKE_PAUSE_SECONDS, WAKE_POLL_SECONDS, WAKE_SECONDS
 if TYPE_CHECKING:
     from tests.chaos.mutants import Mutant
 
-HUNT_SECONDS = 60.0
+HUNT_SECONDS = 90.0
 CONTROL_SECONDS = 20.0
 LOOK_SECONDS = 2.0
 LEASE_SECONDS = 1.0

@@ -60,7 +60,7 @@ def _pick(draw: random.Random, weighted: tuple[tuple[Any, int], ...]) -> Any:
 
 
 def _job(draw: random.Random, *, slow: bool = False) -> tuple[Any, ...]:
-    most = 1.5 if slow and draw.random() < 0.3 else 0.02
+    most = 1.5 if slow and draw.random() < 0.5 else 0.02
     payload: dict[str, Any] = {"seconds": draw.uniform(0, most)}
     end = _pick(draw, ENDS)
     if end is not None:
