@@ -40,6 +40,11 @@ class Nemesis:
         self.draw = random.Random(0)  # noqa: S311  # the arena's seed replaces it
         self.strikes = 0
 
+    @property
+    def note(self) -> str:
+        """What the table says of it."""
+        return f"{self.strikes} times" if self.every else "on and off"
+
     def missing(self, arena: Arena) -> str | None:
         """Say why this machine cannot do it; None = it can. The reason is printed."""
         del arena

@@ -101,7 +101,7 @@ def run(plan: Plan) -> Outcome:
             ("recovered after the last heal, s", f"{recovered:.1f}"),
             *_processes(arena),
             ("faults", f"{len({n.name for s in slots for n in s.nemeses})} kinds"),
-            *((f"  {n.name}", f"{n.strikes} times" if n.every else "") for n in _used(slots)),
+            *((f"  {n.name}", n.note) for n in _used(slots)),
             *((f"  not here: {name}", reason) for name, reason in missing),
         ]
         outcome.broken += [f"worker {name} ended with {code}" for name, code in codes if code]

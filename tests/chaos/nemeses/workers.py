@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -35,15 +36,33 @@ class Kill(Nemesis):
 
 
 class KillAtPlace(Nemesis):
-    """kill -9 at every place that pgqueue/_pause.py names, one after another."""
+    """kill -9 at every place that pgqueue/_pause.py names."""
 
     name = "kill -9 at named places"
     every = (0.1, 0.5)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._hits: Counter[str] = Counter()
+
+    @property
+    def note(self) -> str:
+        """How many were killed where."""
+        return ", ".join(f"{place} {self._hits[place]}" for place in PLACES)
+
     def strike(self, arena: Arena) -> None:
-        """Start a worker that stops at the next place, and kill it there."""
-        child = _paused_at(arena, PLACES[self.strikes % len(PLACES)])
-        child.send(signal.SIGKILL)
+        """Start a worker for each place, and kill each as soon as it stands there."""
+        waiting = {place: _pausing(arena, place) for place in PLACES}
+        deadline = time.monotonic() + PAUSED_SECONDS
+        while waiting and time.monotonic() < deadline:
+            for place, child in list(waiting.items()):
+                if _paused(child, place):
+                    child.send(signal.SIGKILL)
+                    self._hits[place] += 1
+                    del waiting[place]
+            time.sleep(0.02)
+        for child in waiting.values():
+            child.send(signal.SIGKILL)
 
 
 class Zombie(Nemesis):
@@ -86,7 +105,11 @@ class ZombieAtPlace(Nemesis):
 
     def strike(self, arena: Arena) -> None:
         """Start a worker that stops at the next place, and wake it when its jobs are others'."""
-        child = _paused_at(arena, PLACES[self.strikes % len(PLACES)])
+        place = PLACES[self.strikes % len(PLACES)]
+        child = _pausing(arena, place)
+        deadline = time.monotonic() + PAUSED_SECONDS
+        while not _paused(child, place) and child.alive and time.monotonic() < deadline:
+            time.sleep(0.02)
         self._children.append(child)
         time.sleep(LEASE_SECONDS * self.draw.uniform(1.2, 1.6))
         child.send(signal.SIGCONT)
@@ -135,10 +158,9 @@ class Poison(Nemesis):
                 arena.record("enqueue", "ok", n=job_id)
 
 
-def _paused_at(arena: Arena, place: str) -> Child:
-    """A new worker that has stopped at *place*, or has not come there in time."""
-    child = arena.start_worker(environment={"PGQUEUE_TEST_PAUSE": place})
-    deadline = time.monotonic() + PAUSED_SECONDS
-    while f"paused {place}" not in child.said and time.monotonic() < deadline and child.alive:
-        time.sleep(0.02)
-    return child
+def _pausing(arena: Arena, place: str) -> Child:
+    return arena.start_worker(environment={"PGQUEUE_TEST_PAUSE": place})
+
+
+def _paused(child: Child, place: str) -> bool:
+    return f"paused {place}" in child.said
