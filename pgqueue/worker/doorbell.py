@@ -31,8 +31,8 @@ __all__ = ["Doorbell"]
 T = TypeVar("T")
 
 TEST_SECONDS = 2.0
-# Of its calls, which wait for nothing in the server. The engine waits for them: on a dead line no job
-# starts meanwhile.
+# Of its calls, which wait for nothing in the server. The engine waits for them: on a dead line no
+# job starts meanwhile.
 CALL_SECONDS = 2.0
 # An inserter is in flight: look again after 10 ms, later after up to 100 ms.
 BUSY_BASE_SECONDS = 0.02

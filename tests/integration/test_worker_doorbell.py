@@ -268,3 +268,26 @@ def test_a_worker_that_finds_much_when_it_lies_down_gets_up_again(
     monkeypatch.setattr(Doorbell, "_ring", lambda _: None)
     with working(registry, dsn, concurrency=10, poll_seconds=POLL_SECONDS):
         eventually(lambda: db.execute("select from pgqueue.finished").rowcount == 100, seconds=20)
+
+
+def test_a_poll_that_finds_a_full_load_goes_on_claiming(
+    registry: Registry, dsn: str, db: Database, claims: list[float]
+) -> None:
+    """Nobody rings, as when the notify queue is full: 40 jobs, two at a time, take one poll."""
+    db.execute(
+        "create or replace function pgqueue.ring(p_queues text[]) returns void"
+        " language plpgsql set search_path = pg_catalog, pg_temp as 'begin end'"
+    )
+    with working(registry, dsn, poll_seconds=1.0, concurrency=2):
+        asleep(db)
+        began = time.monotonic()
+        db.execute(
+            "insert into pgqueue.jobs (job_type) select 'nothing' from generate_series(1, 40)"
+        )
+        eventually(
+            lambda: db.execute("select count(*) from pgqueue.finished").fetchall() == [(40,)],
+            what="all jobs are done",
+        )
+        took = time.monotonic() - began
+
+    assert took < SOON_SECONDS
