@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgqueue.calls import Call
     from pgqueue.connection import AsyncBoundedConnection, Endpoint
 
-__all__ = ["CALL_SECONDS", "LOCK_SECONDS", "Link", "Outages"]
+__all__ = ["CALL_SECONDS", "LOCK_SECONDS", "RETRY_CAP_SECONDS", "Link", "Outages"]
 
 T = TypeVar("T")
 
@@ -116,6 +116,7 @@ class Link:
         role: For messages.
         outages: Where losses are noted.
         on_open: Sets a new connection up.
+        retry_seconds_max: The longest pause between two attempts to connect.
     """
 
     def __init__(
@@ -125,13 +126,14 @@ class Link:
         role: str,
         outages: Outages,
         on_open: Callable[[AsyncBoundedConnection], Awaitable[None]] | None = None,
+        retry_seconds_max: float = RETRY_CAP_SECONDS,
     ) -> None:
         self.role = role
         self.connection: AsyncBoundedConnection | None = None
         self._where = where
         self._outages = outages
         self._on_open = on_open
-        self._backoff = Backoff(RETRY_BASE_SECONDS, RETRY_CAP_SECONDS)
+        self._backoff = Backoff(RETRY_BASE_SECONDS, retry_seconds_max)
         self._retry_at = 0.0
         self._lock = asyncio.Lock()
 

@@ -15,7 +15,7 @@ from pgqueue.worker.engine import Engine
 from pgqueue.worker.executor import Executor
 from pgqueue.worker.floors import Floors
 from pgqueue.worker.health import Health
-from pgqueue.worker.link import CALL_SECONDS, LOCK_SECONDS, Link, Outages
+from pgqueue.worker.link import CALL_SECONDS, LOCK_SECONDS, RETRY_CAP_SECONDS, Link, Outages
 from pgqueue.worker.maintenance import Maintenance
 from pgqueue.worker.membership import BEATS_PER_LEASE, Membership
 from pgqueue.worker.messages import Messages
@@ -78,7 +78,12 @@ class Parts:
         self.outbox = Outbox(settings.name)
         self.claims = Link(self._where("worker"), role="worker", outages=outages)
         self.control = Link(
-            self._where("control"), role="control", outages=outages, on_open=self._hear_warnings
+            self._where("control"),
+            role="control",
+            outages=outages,
+            on_open=self._hear_warnings,
+            # The lease must outlive an outage of a moment and the pause after it.
+            retry_seconds_max=min(RETRY_CAP_SECONDS, lease_quarter),
         )
         # Of no importance: without it the endings go with the claims, and those say what is wrong.
         silent = Outages(settings.name, quiet=True)
