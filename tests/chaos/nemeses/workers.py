@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Of pgqueue/_pause.py.
 PLACES = ("after_claim", "before_report", "after_report", "before_last_claim", "before_commit")
 LEASE_SECONDS = 2.0
-PAUSED_SECONDS = 4.0
+PAUSED_SECONDS = 12.0  # a worker needs seconds to start on a busy machine
 POISONS = ("exit", "segfault", "memory", "loop")
 INSERT = (
     "insert into pgqueue.jobs (id, job_type, queue, payload) values (%s, %s, 'bulk', %s::jsonb)"
