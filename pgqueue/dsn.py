@@ -39,8 +39,8 @@ _DEFAULTS: Mapping[str, tuple[str, str | int]] = {
     "keepalives_count": ("", 3),
     "tcp_user_timeout": ("", 30_000),
 }
-# The server's side of the same: by default it keeps the session of a machine that vanished, with the
-# queue's door, for two hours. Unix sockets ignore it.
+# The server's side of the same: by default it keeps the session of a machine that vanished, with
+# the queue's door, for two hours. Unix sockets ignore it.
 _SERVER_SIDE = (
     "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=30000"
