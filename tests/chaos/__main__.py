@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ _pg = click.option("--pg", default=18, show_default=True, help="PostgreSQL's maj
 @click.group()
 def cli() -> None:
     """Plague pgqueue with faults, and check that it keeps its promises."""
+    # So that a terminated run cleans up after itself.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 @cli.command("run")

@@ -35,6 +35,16 @@ QUEUES = ("fast", "bulk", "keyed")
 WITNESS_SQL = Path(__file__).parent / "sql" / "witness.sql"
 END_SECONDS = 20.0
 KEEP_SECONDS = 0.2
+# When the harness dies: its processes, stopped ones too, and the directory. A number may be
+# another's by now, so it must be one of ours.
+GUARD = """
+read -r said && exit
+while read -r pid; do
+    grep -qzF "CHAOS_HISTORY=$1/history" "/proc/$pid/environ" && kill -s KILL -- "-$pid"
+done <"$1/pids"
+sleep 5
+rm -rf "$1"
+"""
 
 
 @dataclass(slots=True)
@@ -138,6 +148,15 @@ class Arena:
         self.proxy: Proxy | None = None
         self.patch: Callable[[psycopg.Connection[Any]], None] | None = None
         self.record = Recorder(self.history, "harness")
+        self._pids = self.directory / "pids"
+        self._pids.touch()
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", GUARD, "sh", str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._numbers = 0
         self._lock = threading.RLock()
         self._wanted: list[dict[str, Any]] = []
@@ -300,6 +319,7 @@ class Arena:
                 child.process.stdin.close()
         self.server.close()
         self.record.close()
+        self._guard.communicate(b"done\n", timeout=END_SECONDS)
         if self.keep:
             sys.stdout.write(f"kept: {self.directory}\n")
         else:
@@ -322,6 +342,8 @@ class Arena:
                 },
                 start_new_session=True,
             )
+        with self._lock, self._pids.open("a", encoding="ascii") as pids:
+            pids.write(f"{process.pid}\n")
         return Child(name, process, path)
 
     def _keep(self) -> None:
