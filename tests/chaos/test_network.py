@@ -112,10 +112,10 @@ def behind() -> Iterator[tuple[Stage, Proxy]]:
         yield stage, proxy
 
 
-def test_a_dead_doorbell_delays_no_job_beyond_the_poll(
+def test_a_dead_doorbell_delays_jobs_by_the_poll_and_its_deadline(
     behind: tuple[Stage, Proxy], record_property: Figure
 ) -> None:
-    """The LISTEN connection swallows everything; jobs are found by polling."""
+    """The LISTEN connection swallows everything: given up after 2 s, jobs are found by polling."""
     stage, proxy = behind
     db = stage.db()
     worker = stage.worker("deaf", dsn=proxy.dsn, lease_seconds=LEASE, poll_seconds=POLL)
