@@ -43,7 +43,7 @@ while read -r pid; do
     grep -qzF "CHAOS_HISTORY=$1/history" "/proc/$pid/environ" && kill -s KILL -- "-$pid"
 done <"$1/pids"
 sleep 5
-rm -rf "$1"
+rm -rf "$1" || { sleep 20; rm -rf "$1"; }  # the server may still be writing
 """
 
 
