@@ -1,8 +1,8 @@
 """
-The schema's CHECKs in words: which column, and what it may hold.
+The schema's limits in words: which column, and what it may hold.
 
 PostgreSQL names a violated constraint but not its condition. tests/unit/test_errors.py compares
-these with sql/migrations/0001_core.sql.
+these with pgqueue.job_limit() in sql/functions/route.sql and with sql/migrations/0001_core.sql.
 """
 
 from __future__ import annotations

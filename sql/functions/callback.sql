@@ -67,7 +67,6 @@ create or replace function pgqueue.hmac_sha256(p_key bytea, p_message bytea)
 returns bytea
 language plpgsql
 immutable
-strict
 set search_path = pg_catalog, pg_temp
 as $$
 declare

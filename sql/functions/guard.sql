@@ -16,6 +16,7 @@ declare
     v_queue text;
     v_now timestamptz := clock_timestamp();
     v_moved_in_time boolean := new.run_at is distinct from old.run_at;
+    v_broken text;
 begin
     if (new.id, new.job_type, new.tenant_id, new.idempotency_key, new.created_at, new.created_by,
             new.notify, new.feed, new.callback_url, new.callback_of)
@@ -26,6 +27,11 @@ begin
             message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at, created_by, notify, feed and callback_url'
                 ' never change', old.id),
             hint = 'Cancel the job with pgqueue.cancel(id) and insert another.';
+    end if;
+    v_broken := pgqueue.job_limit(new.job_type, new.queue, new.priority, new.payload, new.run_at, new.expires_at, new.max_attempts,
+        new.timeout, new.idempotency_key, new.unique_key, new.tenant_id, new.headers, new.feed, new.callback_url, new.callback_of);
+    if v_broken is not null then
+        perform pgqueue.refuse_limit(v_broken);
     end if;
     if new.queue is distinct from old.queue then
         v_queue := pgqueue.effective_queue(new.queue, new.job_type);

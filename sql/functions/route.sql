@@ -1,6 +1,73 @@
 -- Routing: an INSERT into pgqueue.jobs puts each job into ready or scheduled and rings the doorbell, in the
 -- producer's transaction. One statement-level trigger, set-based: a 10,000-row INSERT rings once per queue.
 
+-- The limits of a job: the name of the first that is broken, NULL = none. The triggers of pgqueue.jobs look at it; it is inlined there
+-- (no SET, nothing volatile), so that a cached plan holds it. Proved by tests/sql/test_constraints.py.
+create or replace function pgqueue.job_limit(
+    p_job_type text,
+    p_queue text,
+    p_priority smallint,
+    p_payload jsonb,
+    p_run_at timestamptz,
+    p_expires_at timestamptz,
+    p_max_attempts integer,
+    p_timeout interval,
+    p_idempotency_key text,
+    p_unique_key text,
+    p_tenant_id text,
+    p_headers jsonb,
+    p_feed text,
+    p_callback_url text,
+    p_callback_of uuid
+)
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+    select case
+        when length(p_job_type) not between 1 and 100 then 'jobs_job_type_check'
+        -- What pgqueue itself enqueues, it signs: nobody else may enqueue such a job.
+        when starts_with(p_job_type, 'pgqueue.') and p_callback_of is null then 'jobs_job_type_reserved_check'
+        when length(p_queue) not between 1 and 63 then 'jobs_queue_check'
+        when p_priority not between 0 and 3 then 'jobs_priority_check'
+        when not isfinite(p_run_at) then 'jobs_run_at_check'
+        when not isfinite(p_expires_at) then 'jobs_expires_at_check'
+        when p_max_attempts not between 1 and 10000 then 'jobs_max_attempts_check'
+        when p_timeout not between interval '1 millisecond' and interval '30 days' then 'jobs_timeout_check'
+        when length(p_idempotency_key) not between 1 and 255 then 'jobs_idempotency_key_check'
+        when length(p_unique_key) not between 1 and 255 then 'jobs_unique_key_check'
+        when length(p_tenant_id) not between 1 and 100 then 'jobs_tenant_id_check'
+        when p_headers is not null and (jsonb_typeof(p_headers) <> 'object' or pg_column_size(p_headers || '{}') > 65536
+            or octet_length(p_headers::text) > 262144) then 'jobs_headers_check'
+        when length(p_feed) not between 1 and 100 then 'jobs_feed_check'
+        -- Printable ASCII and nothing before the host: no line breaks for a header, no user:password@. 0-: is digits and colon.
+        when length(p_callback_url) > 2000 or p_callback_url !~ '^https?://[-.0-:A-Z\[\]_a-z]+([/?][!-~]*)?$' then 'jobs_callback_url_check'
+        when jsonb_typeof(p_payload) <> 'object' then 'jobs_payload_check'
+        -- 12 bytes of jsonb (1e131071) print as 131,072: a payload of 110 kB that prints as more than 1 GB would fail every
+        -- claim that comes to it. Below 2 kB none prints as more than 24 MB. || makes a compressed value plain.
+        when pg_column_size(p_payload) <= 2048 and pg_column_compression(p_payload) is null then null
+        when pg_column_size(p_payload || '{}') > 16777216 then 'jobs_payload_size_check'
+        when octet_length(p_payload::text) > 67108864 then 'jobs_payload_text_check'
+    end;
+end;
+revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid) from public;
+
+-- Raises that refusal as a CHECK would. Returns what its caller's expression needs.
+create or replace function pgqueue.refuse_limit(p_name text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using errcode = '23514', constraint = p_name, schema = 'pgqueue', table = 'jobs',
+        message = format('new row for relation "jobs" violates check constraint "%s"', p_name),
+        hint = 'The limits of a job are in pgqueue.job_limit() and in the README.';
+end
+$$;
+revoke all on function pgqueue.refuse_limit(text) from public;
+
 -- Raises the refusal of a job type as if a constraint had been violated, so that callers can branch on its name.
 create or replace function pgqueue.refuse_job_type(p_job_type text)
 returns text
@@ -36,22 +103,31 @@ as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_queue text;
+    v_later boolean;
     v_first text;
     v_others text[];
 begin
-    for v_queue in
+    for v_queue, v_later in
         insert into pgqueue.ready (job_id, queue, priority, job_type, flags, ready_at, expires_at)
         select n.id,
-            case when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s))
-                then coalesce(n.queue, t.queue, 'default')
-                else pgqueue.refuse_job_type(n.job_type) end,
+            case
+                when l.broken is not null then pgqueue.refuse_limit(l.broken)
+                when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
+                else pgqueue.refuse_job_type(n.job_type)
+            end,
             n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), v_now, n.expires_at
         from inserted n
+        cross join lateral (
+            select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
+                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of) as broken
+            offset 0
+        ) l
         left join lateral (
             select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
         ) t on true
         where n.run_at is null or n.run_at <= v_now
-        returning queue
+        -- In passing: a query of its own would take 8 microseconds.
+        returning queue, (select true from inserted n where n.run_at > v_now limit 1)
     loop
         if v_first is null then
             v_first := v_queue;
@@ -60,14 +136,21 @@ begin
         end if;
     end loop;
 
-    if exists (select from inserted n where n.run_at > v_now) then
+    if v_first is null or v_later then
         insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type, flags, expires_at)
         select n.id, n.run_at, 'run_at',
-            case when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s))
-                then coalesce(n.queue, t.queue, 'default')
-                else pgqueue.refuse_job_type(n.job_type) end,
+            case
+                when l.broken is not null then pgqueue.refuse_limit(l.broken)
+                when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
+                else pgqueue.refuse_job_type(n.job_type)
+            end,
             n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), n.expires_at
         from inserted n
+        cross join lateral (
+            select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
+                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of) as broken
+            offset 0
+        ) l
         left join lateral (
             select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
         ) t on true

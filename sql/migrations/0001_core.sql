@@ -133,6 +133,8 @@ end
 $$;
 
 -- The public contract: what was asked. Producers INSERT here; only the functions move the job afterwards.
+-- Its limits are in pgqueue.job_limit() and not CHECKs: PostgreSQL parses and plans the CHECKs of a table anew for every statement,
+-- which took 120 of the 270 microseconds of CPU of a single-row INSERT. A refusal looks the same: 23514 and a name.
 -- queue, max_attempts, timeout NULL = the job type's; run_at NULL = as soon as the insert commits.
 create table pgqueue.jobs (
     id uuid not null default pgqueue.uuid_v7(),
@@ -154,29 +156,7 @@ create table pgqueue.jobs (
     callback_of uuid,
     created_at timestamptz not null default now(),
     created_by text not null default session_user,
-    constraint jobs_pkey primary key (id),
-    constraint jobs_job_type_check check (length(job_type) between 1 and 100),
-    -- The first implies the second. What pgqueue itself enqueues, it signs: nobody else may enqueue such a job.
-    constraint jobs_job_type_reserved_check check (starts_with(job_type, 'pgqueue.') <= (callback_of is not null)),
-    constraint jobs_queue_check check (length(queue) between 1 and 63),
-    constraint jobs_priority_check check (priority between 0 and 3),
-    constraint jobs_payload_check check (jsonb_typeof(payload) = 'object'),
-    constraint jobs_payload_size_check check (pg_column_size(payload) <= 16777216),
-    -- As claims hand it out. 12 bytes of jsonb (1e131071) print as 131,072: a payload of 110 kB that prints as more than
-    -- 1 GB would fail every claim that comes to it. Below 2 kB no payload prints as more than 24 MB.
-    constraint jobs_payload_text_check check (pg_column_size(payload) <= 2048 or octet_length(payload::text) <= 67108864),
-    constraint jobs_run_at_check check (isfinite(run_at)),
-    constraint jobs_expires_at_check check (isfinite(expires_at)),
-    constraint jobs_max_attempts_check check (max_attempts between 1 and 10000),
-    constraint jobs_timeout_check check (timeout between interval '1 millisecond' and interval '30 days'),
-    constraint jobs_idempotency_key_check check (length(idempotency_key) between 1 and 255),
-    constraint jobs_unique_key_check check (length(unique_key) between 1 and 255),
-    constraint jobs_tenant_id_check check (length(tenant_id) between 1 and 100),
-    constraint jobs_headers_check check (
-        jsonb_typeof(headers) = 'object' and pg_column_size(headers) <= 65536 and octet_length(headers::text) <= 262144),
-    constraint jobs_feed_check check (length(feed) between 1 and 100),
-    -- Printable ASCII and nothing before the host: no line breaks for a header, no user:password@. 0-: is digits and colon.
-    constraint jobs_callback_url_check check (length(callback_url) <= 2000 and callback_url ~ '^https?://[-.0-:A-Z\[\]_a-z]+([/?][!-~]*)?$')
+    constraint jobs_pkey primary key (id)
 );
 -- Partial: a job without a key costs nothing here. NULL tenants are one tenant.
 create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency_key) nulls not distinct

@@ -111,7 +111,7 @@ def test_the_limits_are_constraints_that_exist(readme: str, db: psycopg.Connecti
         select conname, pg_get_constraintdef(oid) from pg_constraint
         where connamespace = 'pgqueue'::regnamespace and contype = 'c'
     """
-    definitions = dict(db.execute(query).fetchall())
+    definitions = dict(db.execute(query).fetchall()) | _limits_of_jobs(db)
     wrong = []
     for what, limit, constraint in table_rows(between(readme, "limits")):
         definition = definitions.get(constraint.strip("`"), "")
@@ -130,13 +130,17 @@ def test_the_limits_are_constraints_that_exist(readme: str, db: psycopg.Connecti
 
 def test_every_check_of_jobs_is_among_the_limits(readme: str, db: psycopg.Connection[Any]) -> None:
     """A producer finds the name of whatever can refuse his row."""
-    query = """
-        select conname from pg_constraint
-        where conrelid = 'pgqueue.jobs'::regclass and contype = 'c'
-    """
     stated = {row[2].strip("`") for row in table_rows(between(readme, "limits"))}
 
-    assert {row[0] for row in db.execute(query)} - stated == set()
+    assert set(_limits_of_jobs(db)) - stated == set()
+
+
+def _limits_of_jobs(db: psycopg.Connection[Any]) -> dict[str, str]:
+    """The conditions in pgqueue.job_limit(), by the names of their refusals."""
+    query = "select pg_get_functiondef('pgqueue.job_limit'::regproc)"
+    ((source,),) = db.execute(query).fetchall()
+    parts = re.split(r"THEN '(jobs_\w+)'", source)
+    return dict(zip(parts[1::2], parts[::2], strict=False))
 
 
 def test_every_sqlstate_is_listed_with_its_exception(readme: str) -> None:

@@ -32,7 +32,10 @@ MUTANTS = [
         [
             (
                 "complete_owned",
-                "coalesce((r.job_id, r.token) in (select g.job_id, g.token from given g), false)",
+                (
+                    "coalesce((r.job_id, r.token) in (\n                select u.job_id, u.token"
+                    " from unnest(p_job_ids, p_tokens) as u (job_id, token)), false)"
+                ),
                 "true",
             ),
             ("complete_owned", "g.job_id = x.job_id and g.token = x.token", "g.job_id = x.job_id"),

@@ -53,19 +53,18 @@ _CALLS = {
 }
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
-    """after_finish callback_host enqueue_callbacks hmac_sha256 inbox_inserted notice_flags
-    small_json tell trace_headers
-    attempts_allowed backoff cancel_waiting catalogue check_enqueue check_isolation
-    check_job check_time_zone check_worker clock_change complete_owned completed_status confine
-    count_outcome cron_dom cron_dow cron_field cron_fields cron_parse cron_time cron_wall
-    enqueue_tick latest_ticks run_schedule run_tick utc_offset
-    disable_tenants effective_queue enable_tenants end_attempt ended_status error_object
-    finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
-    guard_worker_deleted insert_follow_up
-    insert_many insert_one jobs_of lock_keyed_jobs merge_payloads outcome_problem parse_outcomes
-    place raise_lease_lost refuse_job_type refused_outcome report_other request_cancel ring
-    route_inserted route_updated seconds serve_duplicate store_created take_back try_release
-    unconfine why_held why_nobody why_ready"""
+    """after_finish attempts_allowed backoff callback_host cancel_waiting catalogue check_enqueue
+    check_isolation check_job check_time_zone check_worker clock_change complete_owned
+    completed_status confine count_outcome cron_dom cron_dow cron_field cron_fields cron_parse
+    cron_time cron_wall disable_tenants effective_queue enable_tenants end_attempt
+    ended_status enqueue_callbacks enqueue_tick error_object finish_running finish_waiting
+    guard_deleted guard_truncate guard_unique_key guard_worker_deleted hmac_sha256
+    inbox_inserted insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks
+    lock_keyed_jobs merge_payloads notice_flags outcome_problem parse_outcomes place
+    raise_lease_lost refuse_job_type refuse_limit refused_outcome report_other request_cancel
+    ring route_inserted route_updated run_schedule run_tick seconds serve_duplicate small_json
+    store_created take_back tell trace_headers try_release unconfine utc_offset why_held
+    why_nobody why_ready"""
 )
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes

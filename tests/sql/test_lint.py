@@ -16,7 +16,7 @@ _FUNCTION = "create function pgqueue.{}() returns void {} as $$ {} $$"
 _PLPGSQL = "language plpgsql set search_path = pg_catalog, pg_temp"
 # What each lint must find.
 _MISTAKES = {
-    "constraint_without_name": "alter table pgqueue.jobs add check (priority < 9)",
+    "constraint_without_name": "alter table pgqueue.schedules add check (priority < 9)",
     "definer_function_of_superuser": _FUNCTION.format(
         "oops", f"{_PLPGSQL} security definer", "begin end"
     ),

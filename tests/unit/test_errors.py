@@ -28,8 +28,10 @@ from pgqueue.errors import (
 )
 
 JOB = UUID("0196d4d2-0000-7000-8000-000000000001")
-SQL = Path(__file__).parents[2] / "sql" / "functions" / "base.sql"
-TABLES = Path(__file__).parents[2] / "sql" / "migrations" / "0001_core.sql"
+FOLDER = Path(__file__).parents[2] / "sql"
+SQL = FOLDER / "functions" / "base.sql"
+TABLES = FOLDER / "migrations" / "0001_core.sql"
+LIMITS = FOLDER / "functions" / "route.sql"
 
 
 def leaves() -> list[type[PgqueueError]]:
@@ -192,24 +194,36 @@ def test_an_argument_that_our_functions_refuse_is_a_usage_error() -> None:
     assert (str(ours), ours and ours.exit_code) == ("on_duplicate is x", 2)
 
 
+def _conditions() -> dict[str, str]:
+    """The CHECKs of the tables, and what pgqueue.job_limit() looks at in the place of CHECKs."""
+    checks = re.findall(r"constraint (\w+) check \((.*)\),?$", TABLES.read_text(), re.MULTILINE)
+    source = LIMITS.read_text()
+    begin, end = source.index("select case") + len("select case"), source.index("    end;\nend;")
+    parts = re.split(r"then '(jobs_\w+)'", re.sub(r"--.*", "", source[begin:end]))
+    # What a payload must have to be measured at all is no limit.
+    limits = [part.rpartition("then null")[2] for part in parts[::2]]
+    return dict(checks) | dict(zip(parts[1::2], limits, strict=False))
+
+
 def test_every_check_that_a_producer_meets_is_in_words() -> None:
-    """No CHECK of jobs or job_types is missing; none is told that is not there."""
-    checks = set(re.findall(r"constraint (\w+) check", TABLES.read_text()))
+    """No limit of jobs or job_types is missing; none is told that is not there."""
+    checks = set(re.findall(r"constraint (\w+) check", TABLES.read_text())) | set(_conditions())
 
     assert {name for name in checks if name.startswith(("jobs_", "job_types_"))} <= set(IN_WORDS)
     assert set(IN_WORDS) <= checks
 
 
 def test_the_words_name_the_column_and_the_limits() -> None:
-    """Every number of a CHECK is in its words, and its column begins them."""
-    found = re.findall(r"constraint (\w+) check \((.*)\),?$", TABLES.read_text(), re.MULTILINE)
-    conditions = {name: condition for name, condition in found if name in IN_WORDS}
-    # 2048 is no limit: up to there the text is not measured.
+    """Every number of a limit is in its words, and its column begins them."""
+    conditions = {name: text for name, text in _conditions().items() if name in IN_WORDS}
     numbers = {
-        name: [f"{int(n):,}" for n in re.findall(r"\b\d+\b", condition) if n not in {"0", "2048"}]
-        for name, condition in conditions.items()
+        name: [f"{int(n):,}" for n in re.findall(r"(?<!\d-)\b\d+\b", text) if n != "0"]
+        for name, text in conditions.items()
     }
-    columns = {name: re.search(r"(?:\w+\()?(\w+)", text) for name, text in conditions.items()}
+    columns = {
+        name: re.search(r"(?:when (?:not )?)?(?:\w+\()?(?:p_)?(\w+)", text.strip())
+        for name, text in conditions.items()
+    }
 
     assert len(conditions) >= len(IN_WORDS) - 1  # one CHECK has two lines
     assert [n for n, each in numbers.items() if any(i not in IN_WORDS[n] for i in each)] == []

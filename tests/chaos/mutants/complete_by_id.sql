@@ -2,11 +2,12 @@
 -- function: pgqueue.complete_owned(uuid[],bigint[],jsonb[])
 -- caught as: unkept_word
 -- replace
-            and coalesce((r.job_id, r.token) in (select g.job_id, g.token from given g), false)
+            and coalesce((r.job_id, r.token) in (
+                select u.job_id, u.token from unnest(p_job_ids, p_tokens) as u (job_id, token)), false)
 -- with
 
 -- replace
-join given g on g.job_id = x.job_id and g.token = x.token
+left join given g on g.job_id = x.job_id and g.token = x.token
 -- with
-join given g on g.job_id = x.job_id
+left join given g on g.job_id = x.job_id
 -- end
