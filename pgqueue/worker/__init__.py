@@ -4,7 +4,8 @@ The worker: claims jobs, runs their handlers, reports how they ended.
 One process is one asyncio loop with three connections of its own, under load a fourth, beside the
 pools that transactional handlers use. Each part has a module; who talks to the database about what:
 
-    engine        claims and reports, in one round trip        connection "worker"
+    engine        decides when to claim, report and sleep
+    exchange      claims and reports, in one round trip        connection "worker"
     reporter      reports meanwhile, when claims come full     connection "reports"
     doorbell      sleeps until a job arrives, see doorbell.sql  connection "doorbell"
     membership    registers, heartbeats, hears cancellations    connection "control"

@@ -131,11 +131,8 @@ class Doorbell:
 
     async def leave(self, *, pass_on: bool) -> None:
         """Give up every place. With *pass_on* (we are full) wake the next worker on the bench."""
-        had_door = any(place == 0 for place in self._places.values())
-        owed, self.owes = self.owes, False
-        held, self._held = bool(self._held), set()
-        if not pass_on:
-            self.owes = owed or (held and had_door)
+        self.owes = not pass_on and (self.owes or self._doorman)
+        held, self._held = self.holding, set()
         if held or pass_on:
             await self._call(calls.leave(self._queues, pass_on=pass_on))
 
@@ -166,15 +163,18 @@ class Doorbell:
         self._link.drop()
         self._held.clear()
 
+    @property
+    def _doorman(self) -> bool:
+        """Whether we hold a door."""
+        return self.holding and 0 in self._places.values()
+
     async def _call(self, call: Call[T]) -> T | None:
         """Make one call; None when the connection is lost, which the worker makes up by polling."""
         self._unwatch()
         try:
             answer = await self._link.call(call, seconds=CALL_SECONDS)
         except (DatabaseUnavailable, psycopg.Error) as exc:
-            if self._link.connection is not None:
-                self._link.lost(exc)
-            self._forget()
+            self._forget(exc)
             return None
         conn = self._link.connection
         assert conn is not None
@@ -203,8 +203,7 @@ class Doorbell:
             conn.pgconn.consume_input()
         except psycopg.Error as exc:
             self._unwatch()
-            self._link.lost(exc)
-            self._forget()
+            self._forget(exc)
             return
         self._take(conn)
 
@@ -212,9 +211,11 @@ class Doorbell:
         while (notify := conn.pgconn.notifies()) is not None:
             self._heard(notify.extra.decode("utf-8", "replace"))
 
-    def _forget(self) -> None:
-        # The places went with the session.
-        self.owes = self.owes or (self.holding and 0 in self._places.values())
+    def _forget(self, exc: Exception) -> None:
+        """Take the connection for lost, and claim: the places went with the session."""
+        if not self.lost:
+            self._link.lost(exc)
+        self.owes = self.owes or self._doorman
         self._held.clear()
         self._ring()
 

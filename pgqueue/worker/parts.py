@@ -12,6 +12,7 @@ from pgqueue.connection import endpoint
 from pgqueue.dsn import Timeouts
 from pgqueue.worker.doorbell import Doorbell
 from pgqueue.worker.engine import Engine
+from pgqueue.worker.exchange import Exchange
 from pgqueue.worker.executor import Executor
 from pgqueue.worker.floors import Floors
 from pgqueue.worker.health import Health
@@ -22,6 +23,7 @@ from pgqueue.worker.messages import Messages
 from pgqueue.worker.outbox import Outbox
 from pgqueue.worker.reporter import Reporter
 from pgqueue.worker.runs import Stop
+from pgqueue.worker.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,14 +119,24 @@ class Parts:
             on_change=self._wake,
         )
         self.bell = None if pooled else self._doorbell(settings, outages)
-        self.engine = Engine(
+        stream = Stream()
+        exchange = Exchange(
             self.claims,
             membership=self.membership,
             executor=self.executor,
             outbox=self.outbox,
             reporter=self.reporter,
-            bell=self.bell,
             floors=Floors(settings.queues),
+            stream=stream,
+            concurrency=settings.concurrency,
+        )
+        self.engine = Engine(
+            exchange,
+            membership=self.membership,
+            executor=self.executor,
+            outbox=self.outbox,
+            bell=self.bell,
+            stream=stream,
             concurrency=settings.concurrency,
             poll_seconds=settings.poll_seconds,
             drain=settings.drain,
