@@ -3,6 +3,12 @@ Every SQL function of pgqueue as a typed call: `run(conn, claim(worker, queues=[
 
 A call is data; `run` and `run_async` execute it on any psycopg connection, in the caller's
 transaction where there is one.
+
+    core        what a call is, how it runs, how its errors become ours
+    producer    enqueue, status, wait, the feed
+    worker      register, claim, report, maintain; `claimed` decodes what is claimed
+    operator    cancel, retry, pause, settings, and what the schema says of itself
+    schedules   set, pause, run now, the next ticks
 """
 
 from __future__ import annotations

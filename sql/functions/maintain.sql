@@ -1,4 +1,4 @@
--- Maintenance: promotion of due jobs, rescue, expiry, retention, statistics. No leader: every worker calls
+-- Maintenance: schedules, promotion of due jobs, rescue, expiry, retention, statistics. No leader: every worker calls
 -- maintain() now and then, psql or a cron may; each part lets one caller in at a time and moves a bounded number of rows.
 
 -- Move jobs whose time has come from scheduled to ready, earliest first, and ring. p_floor: as with claims, the time

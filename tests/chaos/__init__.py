@@ -3,9 +3,14 @@ Faults on purpose, and a checker of what happened.
 
     python -m tests.chaos --help      the tool; `make chaos SEED=7` and `make soak` call it
 
+    run        load, faults as `schedule` draws them, healing, and the verdict
     arena      a server, worker and producer processes, a history file for each
-    load       what producers, operators and handlers do
-    nemesis    a fault with a name: nemeses/ has them all
-    checker    reads the histories and says which promise was broken, and by which events
-    mutants/   the engine broken on purpose; the checker must notice each
+    producer, operators, handlers     the load; `client` is their connection that comes back
+    nemesis    a fault with a name: nemeses/ has them all, machinery/ what they work with
+    history, witness     what each process saw; `collect` makes `evidence` of it, and of sql/
+    checker    says which promise was broken, and by which events (fold, order, verdict)
+    histories, corruption     what the checker is tested with
+    mutants/   pgqueue broken on purpose; `hunt` sees that the checker notices each
+
+`test_checker`, `test_mutants` and `test_proxy` run with the suite, the others with `make faults`.
 """
