@@ -119,29 +119,7 @@ class Parts:
             on_change=self._wake,
         )
         self.bell = None if pooled else self._doorbell(settings, outages)
-        stream = Stream()
-        exchange = Exchange(
-            self.claims,
-            membership=self.membership,
-            executor=self.executor,
-            outbox=self.outbox,
-            reporter=self.reporter,
-            floors=Floors(settings.queues),
-            stream=stream,
-            concurrency=settings.concurrency,
-        )
-        self.engine = Engine(
-            exchange,
-            membership=self.membership,
-            executor=self.executor,
-            outbox=self.outbox,
-            bell=self.bell,
-            stream=stream,
-            concurrency=settings.concurrency,
-            poll_seconds=settings.poll_seconds,
-            drain=settings.drain,
-            on_drained=on_stop,
-        )
+        self.engine = self._engine(settings, on_drained=on_stop)
         self.maintenance = Maintenance(self.control, membership=self.membership)
         self.health = Health(self._state)
 
@@ -155,6 +133,31 @@ class Parts:
         await self.reporter.close()
         self.claims.drop()
         self.control.drop()
+
+    def _engine(self, settings: WorkerSettings, *, on_drained: Callable[[], None]) -> Engine:
+        stream = Stream()
+        exchange = Exchange(
+            self.claims,
+            membership=self.membership,
+            executor=self.executor,
+            outbox=self.outbox,
+            reporter=self.reporter,
+            floors=Floors(settings.queues),
+            stream=stream,
+            concurrency=settings.concurrency,
+        )
+        return Engine(
+            exchange,
+            membership=self.membership,
+            executor=self.executor,
+            outbox=self.outbox,
+            bell=self.bell,
+            stream=stream,
+            concurrency=settings.concurrency,
+            poll_seconds=settings.poll_seconds,
+            drain=settings.drain,
+            on_drained=on_drained,
+        )
 
     def _doorbell(self, settings: WorkerSettings, outages: Outages) -> Doorbell:
         return Doorbell(
