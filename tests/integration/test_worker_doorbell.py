@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pgqueue import Registry
+from pgqueue import DatabaseUnavailable, Registry
 from pgqueue.worker import engine
 from pgqueue.worker.doorbell import Doorbell
+from pgqueue.worker.exchange import Exchange
 from pgqueue.worker.link import Link
 from tests.support.wait import eventually
 from tests.support.workers import enqueue, reaches, working
@@ -268,6 +269,27 @@ def test_a_worker_that_finds_much_when_it_lies_down_gets_up_again(
     monkeypatch.setattr(Doorbell, "_ring", lambda _: None)
     with working(registry, dsn, concurrency=10, poll_seconds=POLL_SECONDS):
         eventually(lambda: db.execute("select from pgqueue.finished").rowcount == 100, seconds=20)
+
+
+def test_a_ring_outlives_a_claim_that_cannot_be_made(
+    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection fails before it is sent: the worker looks again, not at the next poll."""
+    failures: list[Exception] = []
+    original = Exchange.claim
+
+    async def claim(self: Exchange, room: int, *, sweep: bool) -> int:
+        if failures:
+            raise failures.pop()
+        return await original(self, room, sweep=sweep)
+
+    monkeypatch.setattr(Exchange, "claim", claim)
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
+        asleep(db)
+        failures.append(DatabaseUnavailable("cut"))
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+
+    assert failures == []
 
 
 def test_a_poll_that_finds_a_full_load_goes_on_claiming(
