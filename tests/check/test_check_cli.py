@@ -55,7 +55,8 @@ def test_a_finding_has_place_rule_message_and_fix(sources: Path) -> None:
     assert result.stdout == (
         "src/Bad.cs:2:46: error[unknown-column] pgqueue.jobs has no column 'oops'\n"
         "    There are: id, job_type, queue, priority, payload, run_at, expires_at, max_attempts,"
-        " timeout, idempotency_key, unique_key, tenant_id, headers.\n"
+        " timeout, idempotency_key, unique_key, tenant_id, headers, notify,"
+        " feed, callback_url.\n"
     )
     assert result.stderr == "1 finding in 2 files\n"
 
