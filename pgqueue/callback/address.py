@@ -95,7 +95,10 @@ def resolve(
     found = _getaddrinfo(host, port, seconds)
     for _, address in found:
         if not is_allowed(address[0], networks):
-            raise Refused("the host has an address that callbacks must not reach")
+            raise Refused(
+                "the host has an address that callbacks must not reach: not a public one, nor in"
+                " PGQUEUE_CALLBACK_NETWORKS at the worker"
+            )
     return found
 
 

@@ -118,9 +118,12 @@ def _checked(url: str, policy: Policy) -> tuple[SplitResult, int]:
     if not parts.hostname or "@" in parts.netloc or not url.isascii() or not url.isprintable():
         raise Refused("the URL names no host, or more than a host")
     if parts.scheme != "https" and not (parts.scheme == "http" and policy.plain_http):
-        raise Refused(f"the scheme {parts.scheme} is not allowed")
+        hint = "; PGQUEUE_CALLBACK_HTTP=1 at the worker allows it" if parts.scheme == "http" else ""
+        raise Refused(f"the scheme {parts.scheme} is not allowed{hint}")
     if port not in policy.ports:
-        raise Refused(f"port {port} is not allowed")
+        raise Refused(
+            f"port {port} is not allowed; PGQUEUE_CALLBACK_PORTS at the worker names the ports"
+        )
     return parts, port
 
 

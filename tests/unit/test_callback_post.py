@@ -77,9 +77,14 @@ def test_what_the_policy_does_not_name_is_refused(receiver: Receiver, url: str) 
 
 
 def test_nothing_inside_is_reached_by_default(receiver: Receiver) -> None:
-    """Loopback is not public, http not https, the port not 443."""
-    for more in ({"networks": ()}, {"plain_http": False}, {"ports": frozenset({443})}):
-        with pytest.raises(Refused):
+    """Loopback is not public, http not https, the port not 443; each refusal names its setting."""
+    settings: dict[str, dict[str, Any]] = {
+        "PGQUEUE_CALLBACK_NETWORKS": {"networks": ()},
+        "PGQUEUE_CALLBACK_HTTP=1": {"plain_http": False},
+        "PGQUEUE_CALLBACK_PORTS": {"ports": frozenset({443})},
+    }
+    for setting, more in settings.items():
+        with pytest.raises(Refused, match=setting):
             post(receiver.url, b"{}", {}, _policy(receiver, **more))
 
     assert receiver.received == []
