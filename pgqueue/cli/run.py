@@ -66,7 +66,7 @@ def run(
     registry = Registry(", ".join(apps))
     registry.add(load_apps(apps).get(job_type))
     given = {name: value for name, value in options.items() if value is not None}
-    queue = f"run-{secrets.token_hex(8)}"
+    queue = f"run-{secrets.token_hex(8)}"  # redrive() knows this form and leaves such jobs
     with connected() as db:
         # First the type: in strict mode an unknown one is refused.
         db.run(calls.register_job_types(registry.registrations()))

@@ -49,7 +49,8 @@ end
 $$;
 revoke all on function pgqueue.retry(uuid) from public;
 
--- Retry the oldest failed jobs, up to p_limit; returns how many. NULL arguments do not restrict. Jobs whose unique key is
+-- Retry the oldest failed jobs, up to p_limit; returns how many. NULL arguments do not restrict, but what `pgqueue run` ran
+-- in a queue of its own (run- and 16 digits) takes a p_queue: nobody listens there any more. Jobs whose unique key is
 -- taken, which have expired, or which somebody is changing are left. Those with keys come last, in the order of their
 -- keys: the order in which enqueue_many() takes them.
 create or replace function pgqueue.redrive(
@@ -76,7 +77,7 @@ begin
             cross join lateral (select w.tenant_id, w.expires_at from pgqueue.jobs w where w.id = f.job_id limit 1) j
             where f.status = 'failed'
                 and (p_job_type is null or f.job_type = p_job_type)
-                and (p_queue is null or f.queue = p_queue)
+                and (f.queue = p_queue or p_queue is null and f.queue !~ '^run-[0-9a-f]{16}$')
                 and (p_since is null or f.finished_at >= p_since)
                 and (v_tenant is null or j.tenant_id = v_tenant)
                 and (j.expires_at is null or j.expires_at > clock_timestamp())

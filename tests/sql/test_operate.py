@@ -147,6 +147,18 @@ def test_redrive_leaves_what_it_may_not_retry(db: Db) -> None:
     assert value(db, "select pgqueue.redrive()") == 1
 
 
+def test_redrive_leaves_what_ran_in_a_queue_of_its_own(db: Db) -> None:
+    """Nobody listens to the queue of `pgqueue run` any more; who names it means it."""
+    queue = "run-0123456789abcdef"
+    for name in (queue, "run-rates"):
+        job = claim_this(db, insert(db, queue=name))
+        db.execute("select pgqueue.fail(%s, %s, null, false)", job.owned)
+    unnamed = value(db, "select pgqueue.redrive()")
+
+    assert unnamed == 1
+    assert value(db, f"select pgqueue.redrive(p_queue => '{queue}')") == 1
+
+
 def test_redrive_steps_over_what_it_may_not_retry(db: Db) -> None:
     """An older job that cannot be retried does not use up the limit of a call."""
     for key in ("k", None):
