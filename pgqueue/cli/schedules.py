@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -28,6 +29,7 @@ _COLUMNS = (
     Column("last_job_status", "job"),
     Column("description", optional=True),
 )
+_EXPRESSION = re.compile(r"@|[\d*]\S*\s")  # what looks like cron and is no schedule's name
 _HISTORY = (
     Column("tick_at", "tick", kind="time"),
     Column("outcome"),
@@ -154,7 +156,8 @@ def next_(
         raise click.UsageError("Give the name of a schedule, or --cron.")
     with connected() as db:
         if name is not None:
-            row = _find(db, name)
+            hint = "For an expression write --cron." if _EXPRESSION.match(name) else None
+            row = _find(db, name, hint=hint)
             cron, time_zone = row["cron"], row["time_zone"]
         assert cron is not None
         ticks = db.run(calls.next_ticks(cron, time_zone=time_zone, after=after, count=count))
@@ -176,17 +179,17 @@ def history(name: str, limit: int) -> None:
     emit_rows(rows, _HISTORY, nothing="It has not ticked yet.")
 
 
-def _find(db: Database, name: str) -> dict[str, Any]:
+def _find(db: Database, name: str, *, hint: str | None = None) -> dict[str, Any]:
     rows = db.view("schedule_status", where={"name": name})
     if not rows:
-        raise _unknown(name)
+        raise _unknown(name, hint=hint)
     return rows[0]
 
 
-def _unknown(name: str) -> Failure:
+def _unknown(name: str, *, hint: str | None = None) -> Failure:
     return Failure(
         f"schedule {name!r} does not exist",
-        hint="`pgqueue schedules list` shows those that do.",
+        hint=hint or "`pgqueue schedules list` shows those that do.",
         code="unknown_schedule",
         exit_code=3,
     )

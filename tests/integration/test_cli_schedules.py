@@ -65,6 +65,15 @@ def test_next_ticks_of_an_expression(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.parametrize("expression", ["0 2 * * mon-fri", "*/5 * * * *", "@daily"])
+def test_an_expression_for_a_name_is_told_how_to_ask(cli: Cli, expression: str) -> None:
+    """`next` takes a name; what looks like cron wants --cron."""
+    refused = cli("schedules", "next", expression)
+
+    assert refused.exit_code == 3
+    assert "--cron" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
