@@ -300,9 +300,9 @@ _BY_CONSTRAINT: dict[str, type[PgqueueError]] = {
 }
 # The roles are missing where the installer had no CREATEROLE: see sql/roles.sql.
 GRANT_HINT = (
-    "Grant the connecting role pgqueue_producer, pgqueue_worker, pgqueue_viewer or"
-    " pgqueue_operator; if they do not exist, an administrator must create them and run"
-    " `pgqueue migrate` first."
+    "Grant the connecting role what it lacks: pgqueue_producer to enqueue and cancel,"
+    " pgqueue_worker to run jobs, pgqueue_viewer to look, pgqueue_operator to look and act; if they"
+    " do not exist, an administrator must create them and run `pgqueue migrate` first."
 )
 _HINTS: dict[type[PgqueueError], str] = {
     PermissionDenied: GRANT_HINT,
