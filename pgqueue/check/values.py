@@ -53,7 +53,8 @@ def check_value(
                 _close(text, known.queues, "Start a worker with --queue, or correct the name."),
                 level="warning",
             )  # fmt: skip
-        case "payload" | "headers" if json_object(text) is None:
+        # `_` is a value that was pasted in: reported as such, and nobody knows what it holds.
+        case "payload" | "headers" if text != "_" and json_object(text) is None:
             yield Problem(
                 at, "payload-json", f"{name} is not a JSON object",
                 "Write an object: '{\"key\": \"value\"}'.",

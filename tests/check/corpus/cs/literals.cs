@@ -26,6 +26,8 @@ class Producer
     string interpolated = $"insert into pgqueue.jobs (job_type) values ('{type.Replace("'", "''")}')";
     string both = $@"insert into pgqueue.jobs (job_type, unique_key)
         values ('a {{0}} ""x""', '{key}')"; // expect: interpolation
+    // expect: interpolation
+    string whole = $"insert into pgqueue.inbox (job_type, payload) values ('a', '{json}')";
     string other = @$"insert into pgqueue.jobs (job_type, queue)
         values ('a', {queue})"; // expect: interpolation
     string rawInterpolated = $$"""
