@@ -43,7 +43,9 @@ __all__ = [
 
 TRACEBACK_CHARACTERS_MAX = 4_000
 # The frames between the worker, or pgqueue.testing, and the handler: of no use to its author.
-RUNNERS = frozenset({"asyncio", "concurrent.futures", "pgqueue.testing", "pgqueue.worker"})
+RUNNERS = frozenset(
+    {"asyncio", "concurrent.futures", "pgqueue.binding", "pgqueue.testing", "pgqueue.worker"}
+)
 
 Kind = Literal["task", "thread", "process"]
 

@@ -140,6 +140,15 @@ def test_the_stored_error_says_where_from_the_handler_on() -> None:
     assert __file__ in first
 
 
+def test_a_payload_that_does_not_fit_has_no_traceback() -> None:
+    """The message names the field; the binder's own frames would say nothing more."""
+    run = run_job(say, {"how": 7})
+
+    assert run.report is not None
+    assert run.report["error"]["code"] == "payload_mismatch"
+    assert run.report["error"]["traceback"] == ""
+
+
 def test_what_is_logged_of_an_error_is_what_is_stored() -> None:
     """The same code and the same advice."""
     run = run_job(say, {"how": "retry"})
