@@ -28,6 +28,7 @@ SHOWN = [
     ("Enqueue", "csharp", "needs .NET and Dapper"),
     ("Enqueue", "csharp", "needs .NET and EF Core"),
     ("Enqueue", "csharp", "needs .NET and Npgsql"),
+    ("Enqueue", "csharp", "needs .NET and Dapper"),
     ("Enqueue", "sh", "it runs until it is stopped"),
     ("Enqueue", "text", "what is sent"),
     ("Enqueue", "csharp", "needs .NET"),

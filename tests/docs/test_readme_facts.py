@@ -159,6 +159,16 @@ def test_every_link_within_the_readme_leads_somewhere(readme: str) -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", readme)) - anchors == set()
 
 
+def test_the_table_of_contents_names_every_heading(readme: str) -> None:
+    """By its own words; `Operate` and `Enqueue` are the lines of their sections."""
+    contents, rest = readme.split("\n## ", 1)
+    text = re.sub(r"```.*?```", "", f"\n## {rest}", flags=re.DOTALL)
+    headings = set(re.findall(r"^##+ (.+)$", text, re.MULTILINE))
+    named = {one or other for one, other in re.findall(r"\[([^]]+)\]\(#|\*\*(\w+)\*\*:", contents)}
+
+    assert headings - named == set()
+
+
 def test_the_list_of_commands_is_the_programs_own(readme: str) -> None:
     """UPDATE_DOCS=1 writes it anew."""
     shown = between(readme, "commands")
