@@ -103,6 +103,24 @@ end
 $$;
 revoke all on function pgqueue.check_isolation() from public;
 
+-- Seconds as an interval. Raises PQ006 for NaN and for more than 10 years: make_interval() of PostgreSQL 15 and 16 wraps
+-- 1e20 seconds around to a negative interval, which would mean at once.
+create or replace function pgqueue.seconds(p_seconds double precision)
+returns interval
+language plpgsql
+immutable
+strict
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not p_seconds between -315360000 and 315360000 then
+        raise exception using errcode = 'PQ006', message = format('%s seconds are not within 10 years', p_seconds);
+    end if;
+    return make_interval(secs => p_seconds);
+end
+$$;
+revoke all on function pgqueue.seconds(double precision) from public;
+
 -- The queue that a job of this type goes to when its row names p_queue.
 create or replace function pgqueue.effective_queue(p_queue text, p_job_type text)
 returns text

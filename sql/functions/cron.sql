@@ -157,8 +157,9 @@ end
 $$;
 revoke all on function pgqueue.cron_parse(text) from public;
 
--- The first local time at or after p_from that matches; NULL = none within 50 years, as with the 30th of February.
-create or replace function pgqueue.cron_wall(p_cron record, p_from timestamp)
+-- The first local time at or after p_from that matches; NULL = none within 50 years, as with the 30th of February. It may
+-- give up with NULL in the month after p_to (NULL = no such limit).
+create or replace function pgqueue.cron_wall(p_cron record, p_from timestamp, p_to timestamp)
 returns timestamp
 language plpgsql
 immutable
@@ -174,6 +175,7 @@ declare
     v_time time;
 begin
     for v_turn in 0..600 loop
+        exit when v_month > p_to;
         if extract(month from v_month)::integer = any (p_cron.months) then
             for v_day in
                 select d.day::date
@@ -199,7 +201,7 @@ begin
     return null;
 end
 $$;
-revoke all on function pgqueue.cron_wall(record, timestamp) from public;
+revoke all on function pgqueue.cron_wall(record, timestamp, timestamp) from public;
 
 create or replace function pgqueue.cron_dom(p_days integer[], p_last_day boolean, p_day date)
 returns boolean
@@ -273,8 +275,9 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- No digits but in Etc/GMT+5: what is not a file's name is read as POSIX has it, and Europe/Berlin+2 is two hours behind UTC.
     -- pg_timezone_names reads hundreds of files (10 ms): only the shape is checked here, the rest by using it.
-    if p_time_zone is null or p_time_zone !~ '^(UTC|GMT|[A-Za-z_]+(/[A-Za-z0-9_+-]+){1,2})$' then
+    if p_time_zone is null or p_time_zone !~ '^(UTC|GMT|Etc/GMT[+-]?[0-9]{1,2}|[A-Za-z_]+(/[A-Za-z_-]+){1,2})$' then
         raise exception using errcode = 'PQ006', message = format('cron: %L is not the name of a time zone', p_time_zone),
             hint = 'Use a name such as Europe/Berlin, America/New_York or UTC; select name from pg_timezone_names lists them.';
     end if;
@@ -360,7 +363,7 @@ begin
         v_change := pgqueue.clock_change(p_time_zone, v_low - interval '3 hours', v_low);
         v_wall := greatest(v_wall, v_change at time zone 'UTC' + pgqueue.utc_offset(p_time_zone, v_low - interval '3 hours'));
     end if;
-    v_wall := pgqueue.cron_wall(v_cron, v_wall);
+    v_wall := pgqueue.cron_wall(v_cron, v_wall, null);
     while v_wall is not null loop
         v_high := least((v_wall - v_offset) at time zone 'UTC', v_low + interval '14 days');
         v_change := pgqueue.clock_change(p_time_zone, v_low, v_high);
@@ -372,7 +375,14 @@ begin
         else
             v_new_offset := pgqueue.utc_offset(p_time_zone, v_change);
             if v_cron.elapsed then
-                v_wall := pgqueue.cron_wall(v_cron, (v_change at time zone 'UTC') + v_new_offset);
+                -- The clock goes back: look for a match in the hours that come again. Forward: the same one, unless it is skipped.
+                -- From here to v_wall there is none: looked for at each change of the clock for 28 years, it took 2 s.
+                if v_new_offset < v_offset then
+                    v_wall := coalesce(pgqueue.cron_wall(v_cron, (v_change at time zone 'UTC') + v_new_offset,
+                        (v_change at time zone 'UTC') + v_offset), v_wall);
+                elsif v_wall < (v_change at time zone 'UTC') + v_new_offset then
+                    v_wall := pgqueue.cron_wall(v_cron, (v_change at time zone 'UTC') + v_new_offset, null);
+                end if;
             elsif v_wall < (v_change at time zone 'UTC') + v_new_offset then
                 -- It lies in the hour that is skipped.
                 return v_change;

@@ -176,8 +176,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
     select d.n, d.id, d.job_type, d.queue, coalesce(d.priority, 1::smallint), coalesce(d.payload, '{}'),
-        coalesce(d.run_at, clock_timestamp() + make_interval(secs => d.delay_seconds)), d.expires_at, d.max_attempts,
-        coalesce(d.timeout, make_interval(secs => d.timeout_seconds)), d.idempotency_key, d.unique_key,
+        coalesce(d.run_at, clock_timestamp() + pgqueue.seconds(d.delay_seconds)), d.expires_at, d.max_attempts,
+        coalesce(d.timeout, pgqueue.seconds(d.timeout_seconds)), d.idempotency_key, d.unique_key,
         coalesce(d.tenant_id, p_tenant_id), nullif(d.headers, 'null'), d.notify, d.feed, d.callback_url
     from rows from (jsonb_to_recordset(p_jobs) as (
         id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, delay_seconds double precision,

@@ -6,7 +6,7 @@
 
 -- Take up to p_limit completions of a feed that nobody holds. result and errors are those of this finish; NULL when the job
 -- was retried since. taken counts how often it was handed out, this time included. A login confined to a tenant gets that
--- tenant's. Locks completions with SKIP LOCKED: readers side by side never wait and never get the same row.
+-- tenant's. A custom plan: a generic one cannot use the tenant for the index, and reads everybody's. Locks completions with SKIP LOCKED: readers side by side never wait and never get the same row.
 create or replace function pgqueue.take_completions(
     p_feed text,
     p_limit bigint default 100,
@@ -30,6 +30,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
@@ -83,7 +84,7 @@ begin
     -- In one order, so that two readers that acknowledge the same rows do not wait for each other in a circle.
     perform from pgqueue.completions c
     where c.feed = p_feed and (v_tenant is null or c.tenant_id = v_tenant) and c.id = any (p_completion_ids)
-    order by c.tenant_id, c.id
+    order by c.id
     for update;
     delete from pgqueue.completions c
     where c.feed = p_feed and (v_tenant is null or c.tenant_id = v_tenant) and c.id = any (p_completion_ids);

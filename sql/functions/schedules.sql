@@ -96,8 +96,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select pgqueue.set_schedule(d.name, d.cron, d.job_type, d.payload, d.time_zone, d.queue, d.priority, d.max_attempts,
-        make_interval(secs => d.timeout_seconds), d.headers, d.tenant_id, d.overlap, d.catch_up, d.catch_up_max,
-        make_interval(secs => d.grace_seconds), make_interval(secs => d.jitter_seconds), d.enabled, d.description, true)
+        pgqueue.seconds(d.timeout_seconds), d.headers, d.tenant_id, d.overlap, d.catch_up, d.catch_up_max,
+        pgqueue.seconds(d.grace_seconds), pgqueue.seconds(d.jitter_seconds), d.enabled, d.description, true)
     from jsonb_to_recordset(p_schedules) as d (
         name text, cron text, job_type text, payload jsonb, time_zone text, queue text, priority bigint, max_attempts bigint,
         timeout_seconds double precision, headers jsonb, tenant_id text, overlap text, catch_up text, catch_up_max bigint,
@@ -211,8 +211,32 @@ end
 $$;
 revoke all on function pgqueue.enqueue_tick(pgqueue.schedules, timestamptz, interval) from public;
 
--- The latest p_count ticks within [p_from, p_before): looks back twice as far each time, so that the cost follows p_count
--- and not the time that was missed.
+-- The ticks within [p_from, p_before), the first p_count of them.
+create or replace function pgqueue.ticks_within(p_cron text, p_time_zone text, p_from timestamptz, p_before timestamptz, p_count integer)
+returns timestamptz[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tick timestamptz := p_from - interval '1 microsecond';
+    v_ticks timestamptz[] := array[]::timestamptz[];
+begin
+    while cardinality(v_ticks) < p_count loop
+        v_tick := pgqueue.next_tick(p_cron, p_time_zone, v_tick);
+        -- next_tick() goes by whole seconds: the first may lie before p_from.
+        continue when v_tick < p_from;
+        exit when v_tick is null or v_tick >= p_before;
+        v_ticks := array_append(v_ticks, v_tick);
+    end loop;
+    return v_ticks;
+end
+$$;
+revoke all on function pgqueue.ticks_within(text, text, timestamptz, timestamptz, integer) from public;
+
+-- The latest p_count ticks within [p_from, p_before). Looks back twice as far each time until there are enough, then halves the way
+-- back to where there were too few: each look stops at twice as many, so that the cost follows p_count, neither the time
+-- that was missed nor how densely it ticked ("each second of January", missed until March: 700,000 ticks).
 create or replace function pgqueue.latest_ticks(p_cron text, p_time_zone text, p_from timestamptz, p_before timestamptz, p_count integer)
 returns timestamptz[]
 language plpgsql
@@ -220,20 +244,28 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_enough integer := 2 * p_count + 60;
     v_back interval := interval '1 minute';
-    v_tick timestamptz;
+    v_low timestamptz := p_before;
+    v_high timestamptz := p_before;     -- fewer than p_count ticks at or after this
+    v_middle timestamptz;
     v_ticks timestamptz[] := array[]::timestamptz[];
 begin
-    while p_count > 0 loop
-        v_ticks := array[]::timestamptz[];
-        v_tick := greatest(p_from, p_before - v_back) - interval '1 second';
-        loop
-            v_tick := pgqueue.next_tick(p_cron, p_time_zone, v_tick);
-            exit when v_tick is null or v_tick >= p_before;
-            v_ticks := array_append(v_ticks, v_tick);
-        end loop;
-        exit when cardinality(v_ticks) >= p_count or p_before - v_back <= p_from;
+    while p_count > 0 and cardinality(v_ticks) < p_count and v_low > p_from loop
+        v_high := v_low;
+        v_low := greatest(p_from, p_before - v_back);
+        v_ticks := pgqueue.ticks_within(p_cron, p_time_zone, v_low, p_before, v_enough);
         v_back := v_back * 2;
+    end loop;
+    while cardinality(v_ticks) >= v_enough and v_high - v_low > interval '1 second' loop
+        v_middle := v_low + (v_high - v_low) / 2;
+        v_ticks := pgqueue.ticks_within(p_cron, p_time_zone, v_middle, p_before, v_enough);
+        if cardinality(v_ticks) < p_count then
+            v_high := v_middle;
+            v_ticks := pgqueue.ticks_within(p_cron, p_time_zone, v_low, p_before, v_enough);
+        else
+            v_low := v_middle;
+        end if;
     end loop;
     return v_ticks[greatest(cardinality(v_ticks) - p_count, 0) + 1:];
 end
@@ -278,7 +310,7 @@ end
 $$;
 revoke all on function pgqueue.run_schedule(pgqueue.schedules, timestamptz) from public;
 
--- One tick; true = it made a job. What the tables refuse (an unknown job type, a payload that is too large) is written
+-- One tick; true = it made a job. What the tables or an application's trigger refuse (an unknown job type) is written
 -- down and not tried again; anything else (a deadlock, a timeout) undoes the whole call, and the tick comes again.
 create or replace function pgqueue.run_tick(p_schedule pgqueue.schedules, p_tick_at timestamptz)
 returns boolean
@@ -306,7 +338,7 @@ begin
         insert into pgqueue.schedule_runs (schedule, tick_at, outcome, job_id)
         values (p_schedule.name, p_tick_at, 'enqueued', pgqueue.enqueue_tick(p_schedule, p_tick_at, p_schedule.jitter));
         return true;
-    exception when integrity_constraint_violation or data_exception then
+    exception when integrity_constraint_violation or data_exception or program_limit_exceeded or raise_exception then
         insert into pgqueue.schedule_runs (schedule, tick_at, outcome, error) values (p_schedule.name, p_tick_at, 'refused', left(sqlerrm, 1000));
         return false;
     end;
@@ -314,7 +346,8 @@ end
 $$;
 revoke all on function pgqueue.run_tick(pgqueue.schedules, timestamptz) from public;
 
--- Run what is due, of at most p_limit schedules. Returns how many jobs that made, and when to come back.
+-- Run what is due, of at most p_limit schedules, and stop after the one with which a second is over: 1,000 schedules of 1,000
+-- ticks each would outlast every caller's deadline, be undone and start anew. Returns how many jobs that made, and when to come back.
 create or replace function pgqueue.run_schedules(p_limit integer default 1000)
 returns table (enqueued bigint, next_tick_at timestamptz)
 language plpgsql
@@ -340,6 +373,7 @@ begin
         exception when others then
             raise warning 'schedule % failed: % (SQLSTATE %)', v_schedule.name, sqlerrm, sqlstate;
         end;
+        exit when clock_timestamp() > v_now + interval '1 second';
     end loop;
     return query
         select v_jobs, min(s.next_tick_at) from pgqueue.schedules s where s.enabled and s.paused_at is null;
@@ -347,7 +381,8 @@ end
 $$;
 revoke all on function pgqueue.run_schedules(integer) from public;
 
--- Forget runs older than the retention of finished jobs.
+-- Forget runs older than the retention of finished jobs, but not a schedule's latest that made a job: overlap => 'skip' looks
+-- there whether the job has finished.
 create or replace function pgqueue.forget_schedule_runs(p_limit integer default 1000)
 returns bigint
 language plpgsql
@@ -360,7 +395,12 @@ declare
 begin
     delete from pgqueue.schedule_runs r
     where r.ctid = any (array(
-        select d.ctid from pgqueue.schedule_runs d where d.created_at < v_before order by d.created_at limit p_limit for update skip locked));
+        select d.ctid from pgqueue.schedule_runs d
+        where d.created_at < v_before
+            and (d.job_id is null
+                or not exists (select from pgqueue.schedules s where s.name = d.schedule)
+                or exists (select from pgqueue.schedule_runs l where l.schedule = d.schedule and l.tick_at > d.tick_at and l.job_id is not null))
+        order by d.created_at limit p_limit for update skip locked));
     get diagnostics v_forgotten = row_count;
     return v_forgotten;
 end

@@ -327,6 +327,8 @@ create table pgqueue.completions (
     taken integer not null default 0,
     constraint completions_pkey primary key (feed, tenant_id, id)
 ) with (fillfactor = 80);
+-- For ack_completions(): without the tenant completions_pkey is read from the feed's first entry to its last.
+create unique index completions_id_key on pgqueue.completions (id);
 create index completions_job_id_idx on pgqueue.completions (job_id);
 
 -- Whom callbacks may go to, and what they are signed with. Nobody reads secret but the owner: sign_callback() signs.

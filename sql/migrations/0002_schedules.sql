@@ -58,4 +58,6 @@ create table pgqueue.schedule_runs (
     constraint schedule_runs_outcome_check check (outcome in ('enqueued', 'by_hand', 'skipped', 'missed', 'refused')),
     constraint schedule_runs_job_check check ((job_id is not null) = (outcome in ('enqueued', 'by_hand')))
 );
+-- For overlap => 'skip': the latest run that made a job may lie behind a million that did not.
+create index schedule_runs_job_idx on pgqueue.schedule_runs (schedule, tick_at) where job_id is not null;
 create index schedule_runs_created_at_idx on pgqueue.schedule_runs (created_at);
