@@ -109,7 +109,6 @@ create or replace function pgqueue.seconds(p_seconds double precision)
 returns interval
 language plpgsql
 immutable
-strict
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -26,7 +26,7 @@ begin
     v_job.job_type := new.job_type;
     v_job.queue := nullif(new.queue, '');
     v_job.priority := coalesce(new.priority, 1);
-    v_job.payload := coalesce(nullif(new.payload, ''), '{}');
+    v_job.payload := coalesce(nullif(new.payload, ''), '{}')::jsonb;
     v_job.run_at := case when new.run_at >= '0001-01-03 00:00:00+00' then new.run_at end;
     v_job.expires_at := case when new.expires_at >= '0001-01-03 00:00:00+00' then new.expires_at end;
     v_job.max_attempts := nullif(new.max_attempts, 0);

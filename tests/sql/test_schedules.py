@@ -119,7 +119,9 @@ def test_ticks_within_the_grace_all_run_in_order(db: Db) -> None:
     _go_back(db, "s", "10 seconds")
     _run(db)
     ticks = column(
-        db, "select tick_at from pgqueue.schedule_runs where outcome = 'enqueued' order by job_id"
+        db,
+        """select r.tick_at from pgqueue.schedule_runs r
+        join pgqueue.ready q on q.job_id = r.job_id order by q.pos""",
     )
 
     assert len(ticks) >= 10
