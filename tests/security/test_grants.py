@@ -63,8 +63,8 @@ _INTERNAL = _set(
     lock_keyed_jobs merge_payloads notice_flags outcome_problem parse_outcomes place
     raise_lease_lost refuse_job_type refuse_limit refused_outcome report_other request_cancel
     ring route_inserted route_updated run_schedule run_tick seconds serve_duplicate small_json
-    store_created take_back tell ticks_within trace_headers try_release unconfine utc_offset why_held
-    why_nobody why_ready"""
+    store_created take_back tell ticks_within trace_headers try_release unconfine utc_offset
+    why_held why_nobody why_ready"""
 )
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes

@@ -20,7 +20,7 @@ def _buffers(db: Db, query: str, *values: Any) -> int:
 
 
 def test_the_latest_ticks_of_a_dense_month_are_found_from_afar(db: Db) -> None:
-    """Each second of January, missed until March: 700,000 ticks are not walked for the last three."""
+    """Each second of January, missed until March: its 700,000 ticks are not walked for three."""
     db.execute("set statement_timeout = '20 s'")
     found = column(
         db,
