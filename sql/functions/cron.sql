@@ -277,7 +277,7 @@ as $$
 begin
     -- No digits but in Etc/GMT+5: what is not a file's name is read as POSIX has it, and Europe/Berlin+2 is two hours behind UTC.
     -- pg_timezone_names reads hundreds of files (10 ms): only the shape is checked here, the rest by using it.
-    if p_time_zone is null or p_time_zone !~ '^(UTC|GMT|Etc/GMT[+-]?[0-9]{1,2}|[A-Za-z_]+(/[A-Za-z_-]+){1,2})$' then
+    if p_time_zone is null or p_time_zone !~ '^(UTC|GMT|Etc/GMT(0|[+-][0-9]|[+]1[0-2]|-1[0-4])|[A-Za-z_]+(/[A-Za-z_-]+){1,2})$' then
         raise exception using errcode = 'PQ006', message = format('cron: %L is not the name of a time zone', p_time_zone),
             hint = 'Use a name such as Europe/Berlin, America/New_York or UTC; select name from pg_timezone_names lists them.';
     end if;

@@ -81,13 +81,13 @@ declare
     v_tenant text := pgqueue.current_tenant();
     v_acknowledged bigint;
 begin
-    -- In one order, so that two readers that acknowledge the same rows do not wait for each other in a circle.
+    -- By id alone (|| keeps completions_pkey out, which is read from the feed's start). In one order, so that two readers that acknowledge the same rows do not wait for each other in a circle.
     perform from pgqueue.completions c
-    where c.feed = p_feed and (v_tenant is null or c.tenant_id = v_tenant) and c.id = any (p_completion_ids)
+    where c.feed || '' = p_feed and (v_tenant is null or c.tenant_id = v_tenant) and c.id = any (p_completion_ids)
     order by c.id
     for update;
     delete from pgqueue.completions c
-    where c.feed = p_feed and (v_tenant is null or c.tenant_id = v_tenant) and c.id = any (p_completion_ids);
+    where c.feed || '' = p_feed and (v_tenant is null or c.tenant_id = v_tenant) and c.id = any (p_completion_ids);
     get diagnostics v_acknowledged = row_count;
     return v_acknowledged;
 end
