@@ -37,6 +37,8 @@ IN_WORDS: dict[str, str] = {
     "jobs_feed_check": "feed must have 1 to 100 characters",
     "jobs_callback_url_check": "callback_url must be http:// or https://, a host, and at most 2,000"
     " printable ASCII characters in all, without user and password",
+    "jobs_depends_on_check": "depends_on must name 1 to 10,000 jobs, none of them null",
+    "jobs_on_parent_failure_check": "on_parent_failure must be fail or run",
     "job_types_job_type_check": _JOB_TYPE,
     "job_types_queue_check": _QUEUE,
     "job_types_max_attempts_check": _ATTEMPTS,

@@ -366,7 +366,7 @@ def _classify(exc: psycopg.Error) -> type[PgqueueError] | None:
         return DatabaseUnavailable if isinstance(exc, psycopg.OperationalError) else None
     if state.startswith("08") or state in _UNAVAILABLE:
         return DatabaseUnavailable
-    if state in {"23514", "23505"}:
+    if state in {"23514", "23505", "23503"}:
         return _classify_constraint(exc, state)
     if state in _MISSING_OBJECT and "pgqueue" in (exc.diag.message_primary or ""):
         return SchemaMismatch
@@ -375,6 +375,6 @@ def _classify(exc: psycopg.Error) -> type[PgqueueError] | None:
 
 def _classify_constraint(exc: psycopg.Error, state: str) -> type[PgqueueError] | None:
     kind = _BY_CONSTRAINT.get(exc.diag.constraint_name or "")
-    if kind is None and state == "23514" and exc.diag.schema_name == "pgqueue":
+    if kind is None and state in {"23514", "23503"} and exc.diag.schema_name == "pgqueue":
         return InvalidArgument
     return kind

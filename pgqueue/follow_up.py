@@ -6,15 +6,17 @@ import datetime as dt
 import math
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from uuid import UUID
 
 from pgqueue import jsonio
 from pgqueue.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Unpack
+
+    from pgqueue.calls.producer import NewJob
 
 __all__ = ["EnqueueOptions", "follow_up", "new_job_id", "seconds_of"]
 
@@ -45,6 +47,10 @@ class EnqueueOptions(TypedDict, total=False):
         notify: NOTIFY when it finishes; `wait_for` then hears it at once.
         feed: When it finishes, `take_completions` of this feed hands it out.
         callback_url: When it finishes, a signed POST goes there.
+        depends_on: Wait until these jobs have succeeded: their ids; within one `enqueue_many` also
+            the NewJob objects themselves.
+        on_parent_failure: When one of them has not: `fail` (the default), or `run` once all have
+            finished.
         headers: Joined with the trace context of the job that enqueues.
     """
 
@@ -61,6 +67,8 @@ class EnqueueOptions(TypedDict, total=False):
     notify: bool | None
     feed: str | None
     callback_url: str | None
+    depends_on: Sequence[UUID | NewJob] | None
+    on_parent_failure: Literal["fail", "run"] | None
     headers: Mapping[str, object] | None
 
 
@@ -109,6 +117,8 @@ def follow_up(
         "notify": options.get("notify"),
         "feed": options.get("feed"),
         "callback_url": options.get("callback_url"),
+        "depends_on": _parents(options.get("depends_on")),
+        "on_parent_failure": options.get("on_parent_failure"),
         "tenant_id": tenant,
         "headers": _headers(parent or {}, options.get("headers") or {}),
     }
@@ -140,6 +150,18 @@ def seconds_of(name: str, value: float | dt.timedelta, *, seconds_max: int = SEC
             f"{name} must be above 0 and at most {seconds_max} seconds, not {seconds:g}"
         )
     return seconds
+
+
+def _parents(given: Sequence[UUID | NewJob] | None) -> list[str] | None:
+    if not given:
+        return None
+    for one in given:
+        if not isinstance(one, UUID):
+            raise InvalidArgument(
+                f"depends_on takes job ids (UUID), not {type(one).__name__}",
+                hint="A NewJob is known only within the enqueue_many() that it is enqueued with.",
+            )
+    return [str(one) for one in given]
 
 
 # Sent as a delay, not as a time: the server's clock counts, ours may be off by more than the delay.

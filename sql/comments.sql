@@ -82,6 +82,8 @@ comment on column pgqueue.jobs.headers is 'A JSON object for what is not an argu
 comment on column pgqueue.jobs.notify is 'True: NOTIFY pgqueue_finished with its id when it finishes.';
 comment on column pgqueue.jobs.feed is 'When it finishes, pgqueue.take_completions(feed) hands it out.';
 comment on column pgqueue.jobs.callback_url is 'When it finishes, a signed POST goes there.';
+comment on column pgqueue.jobs.depends_on is 'It is blocked until these jobs have succeeded; they exist or are inserted with it.';
+comment on column pgqueue.jobs.on_parent_failure is 'When one of them fails or is cancelled: fail (NULL) or run, once all have finished.';
 comment on column pgqueue.jobs.callback_of is 'Set by pgqueue: this job is the delivery that tells of that one.';
 comment on column pgqueue.jobs.created_at is 'When it was inserted.';
 comment on column pgqueue.jobs.created_by is 'The login that inserted it.';
@@ -89,6 +91,9 @@ comment on column pgqueue.jobs.created_by is 'The login that inserted it.';
 comment on table pgqueue.ready is 'Jobs that may run now. Moved by functions only.';
 comment on table pgqueue.scheduled is 'Jobs that wait for their time: run_at, backoff or snooze. Moved by functions only.';
 comment on table pgqueue.blocked is 'Jobs that wait for another job. Moved by functions only.';
+comment on table pgqueue.dependencies is 'What blocked jobs wait for: one row per parent that has not finished. Moved by functions only.';
+comment on column pgqueue.dependencies.parent_id is 'Must finish first.';
+comment on column pgqueue.dependencies.job_id is 'Waits for it.';
 comment on table pgqueue.running is 'Jobs that an attempt owns: look at pgqueue.running_jobs. Moved by functions only.';
 comment on table pgqueue.finished is 'How each finished job ended. Moved by functions only; retention removes it with its job.';
 comment on table pgqueue.attempts is 'Attempts that ended without finishing their job, and finishes that a retry undid.';

@@ -62,13 +62,14 @@ begin
                 (v_seers, 'select (id, host, tenant_id, created_at)', 'table pgqueue.callback_secrets'),
 
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url)', 'table pgqueue.jobs'),
+                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure)', 'table pgqueue.jobs'),
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, on_duplicate)', 'table pgqueue.inbox'),
+                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure, on_duplicate)', 'table pgqueue.inbox'),
                 -- It shows no rows: this is for RETURNING.
                 ('pgqueue_producer', 'select', 'table pgqueue.inbox'),
                 ('pgqueue_producer', 'select (id, job_type, queue, priority, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, notify, feed, callback_url, callback_of, created_at, created_by)',
+                    ' idempotency_key, unique_key, tenant_id, notify, feed, callback_url, depends_on, on_parent_failure, callback_of,'
+                    ' created_at, created_by)',
                     'table pgqueue.jobs'),
                 -- What stands below job_status and job_timeline, for their rights are checked as the caller's. No tokens.
                 ('pgqueue_producer', 'select (job_id, queue, attempts, ready_at)', 'table pgqueue.ready'),
@@ -97,7 +98,8 @@ begin
                 ('pgqueue_producer pgqueue_worker', 'enqueue enqueue_many'),
                 ('pgqueue_producer', 'take_completions ack_completions'),
                 ('pgqueue_producer pgqueue_operator', 'cancel'),
-                ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting'),
+                ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting workflow'),
+                ('pgqueue_producer pgqueue_worker pgqueue_viewer pgqueue_operator', 'parent_results'),
                 (v_seers, 'next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth ready_types'),
                 ('pgqueue_worker', 'register_schedules'),
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),

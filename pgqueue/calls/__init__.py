@@ -28,6 +28,7 @@ from pgqueue.calls.operator import (
     Drift,
     ServerState,
     Violation,
+    WorkflowJob,
     cancel,
     drain_worker,
     drift,
@@ -46,6 +47,7 @@ from pgqueue.calls.operator import (
     set_settings,
     verify,
     why_waiting,
+    workflow,
 )
 from pgqueue.calls.producer import (
     Completion,
@@ -131,6 +133,7 @@ __all__ = [
     "ServerState",
     "SignedCallback",
     "Violation",
+    "WorkflowJob",
     "ack_completions",
     "cancel",
     "cancel_running",
@@ -197,4 +200,5 @@ __all__ = [
     "verify",
     "wait_until_finished",
     "why_waiting",
+    "workflow",
 ]

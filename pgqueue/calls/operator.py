@@ -17,6 +17,7 @@ __all__ = [
     "Drift",
     "ServerState",
     "Violation",
+    "WorkflowJob",
     "cancel",
     "drain_worker",
     "drift",
@@ -35,6 +36,7 @@ __all__ = [
     "set_settings",
     "verify",
     "why_waiting",
+    "workflow",
 ]
 
 
@@ -48,6 +50,17 @@ class ServerState:
     has_schema: bool
     may_use_schema: bool
     user: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowJob:
+    """One of the jobs that are connected by depends_on."""
+
+    job_id: UUID
+    job_type: str
+    status: str
+    depends_on: list[UUID] | None
+    on_parent_failure: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +260,25 @@ def why_waiting(job_id: UUID) -> Call[str]:
         JobNotFound: There is none.
     """
     return Call("select pgqueue.why_waiting(%s)", (job_id,), scalar, repeatable=True)
+
+
+def workflow(job_id: UUID, limit: int = 1000) -> Call[list[WorkflowJob]]:
+    """
+    List the jobs that are connected with this one by depends_on, in either direction.
+
+    Args:
+        job_id: Any of them.
+        limit: At most so many.
+
+    Raises:
+        JobNotFound: There is none.
+    """
+    return Call(
+        "select * from pgqueue.workflow(%s, %s)",
+        (job_id, limit),
+        records(WorkflowJob),
+        repeatable=True,
+    )
 
 
 def verify() -> Call[list[Violation]]:

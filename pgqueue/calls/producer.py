@@ -170,7 +170,9 @@ select pgqueue.enqueue(
     p_id => %(id)s::uuid,
     p_notify => %(notify)s,
     p_feed => %(feed)s,
-    p_callback_url => %(callback_url)s)
+    p_callback_url => %(callback_url)s,
+    p_depends_on => %(depends_on)s::uuid[],
+    p_on_parent_failure => %(on_parent_failure)s)
 """
 _ABSENT: dict[str, Any] = dict.fromkeys(
     (
@@ -185,6 +187,8 @@ _ABSENT: dict[str, Any] = dict.fromkeys(
         "notify",
         "feed",
         "callback_url",
+        "depends_on",
+        "on_parent_failure",
     )
 )
 
@@ -277,20 +281,50 @@ def enqueue_many(
     Raises:
         InvalidArgument: What cannot be a job; the message names the field and the job's number.
     """
-    rows = []
-    for number, job in enumerate(jobs, start=1):
+    rows: list[dict[str, Any]] = []
+    given = list(jobs)
+    names = _names_of_parents(given)
+    for number, job in enumerate(given, start=1):
         try:
-            row = job_row(job)
+            row = _row_of_many(job, names)
         except InvalidArgument as exc:
             raise InvalidArgument(f"job {number}: {exc.message}", hint=exc.hint) from exc
-        if job.options.get("job_id") is None:
-            del row["id"]
         rows.append(row)
     return Call(
         "select n, id, inserted from pgqueue.enqueue_many(%s::jsonb, %s) order by n",
         (_json(rows), on_duplicate),
         _decode_enqueued,
     )
+
+
+def _names_of_parents(jobs: list[NewJob]) -> dict[int, str]:
+    """Names by which the server knows the jobs that others depend on; keyed by their id()."""
+    there = {id(job): str(number) for number, job in enumerate(jobs, start=1)}
+    wanted = {
+        id(one)
+        for job in jobs
+        for one in job.options.get("depends_on") or ()
+        if isinstance(one, NewJob)
+    }
+    return {key: name for key, name in there.items() if key in wanted}
+
+
+def _row_of_many(job: NewJob, names: dict[int, str]) -> dict[str, Any]:
+    parents = job.options.get("depends_on") or ()
+    ids = [one for one in parents if not isinstance(one, NewJob)]
+    row = job_row(NewJob(job.job_type, job.payload, job.options | {"depends_on": ids}))
+    if job.options.get("job_id") is None:
+        del row["id"]
+    if parents:
+        try:
+            row["depends_on"] = [
+                names[id(one)] if isinstance(one, NewJob) else str(one) for one in parents
+            ]
+        except KeyError:
+            raise InvalidArgument("depends_on holds a NewJob that is not among the jobs") from None
+    if id(job) in names:
+        row["name"] = names[id(job)]
+    return row
 
 
 def job_row(job: NewJob) -> dict[str, Any]:

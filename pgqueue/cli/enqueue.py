@@ -88,6 +88,18 @@ header_option = click.option(
 @click.option("--notify", is_flag=True, default=None, help="NOTIFY when it finishes.")
 @click.option("--feed", metavar="FEED", help="Hand it out in this feed when it finishes.")
 @click.option("--callback-url", metavar="URL", help="Signed POST there when it finishes.")
+@click.option(
+    "--depends-on",
+    type=JOB_ID,
+    multiple=True,
+    metavar="UUID",
+    help="Wait until this job has succeeded; may be repeated.",
+)
+@click.option(
+    "--on-parent-failure",
+    type=click.Choice(("fail", "run")),
+    help="When such a job has not succeeded: fail too (default), or run.",
+)
 @click.option("--id", "job_id", type=JOB_ID, metavar="UUID", help="Instead of a new id.")
 @click.option("--wait", is_flag=True, help="Wait until the job has finished, and show it.")
 @click.option("--wait-timeout", type=DURATION, metavar="DURATION", help="With --wait: no longer.")
@@ -123,7 +135,7 @@ def enqueue(
     With --wait it exits with 1 when the job failed or was cancelled, and with 8 when --wait-timeout
     passed (the job goes on).
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
     if many is not None:
         if payload is not None or wait or "job_id" in given:
             raise click.UsageError("--many takes neither a payload nor --wait nor --id.")

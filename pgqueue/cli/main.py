@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "enqueue": ("enqueue", "enqueue"),
         "status": ("jobs", "status"),
         "jobs": ("jobs", "jobs"),
+        "graph": ("graph", "graph"),
         "run": ("run", "run"),
     },
     "Workers": {

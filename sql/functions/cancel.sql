@@ -75,7 +75,9 @@ begin
     perform from pgqueue.jobs j where j.id = p_job_id for update;
     with b as (delete from pgqueue.blocked x where x.job_id = p_job_id returning *)
     select b.job_type, b.queue, b.attempts, b.flags into v_job from b;
-    if v_job is null then
+    if v_job is not null then
+        delete from pgqueue.dependencies d where d.job_id = p_job_id;
+    else
         with s as (delete from pgqueue.scheduled x where x.job_id = p_job_id returning *)
         select s.job_type, s.queue, s.attempts, s.flags into v_job from s;
     end if;

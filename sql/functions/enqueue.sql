@@ -51,7 +51,9 @@ create or replace function pgqueue.enqueue(
     p_id uuid default null,
     p_notify boolean default null,
     p_feed text default null,
-    p_callback_url text default null
+    p_callback_url text default null,
+    p_depends_on uuid[] default null,
+    p_on_parent_failure text default null
 )
 returns uuid
 language plpgsql
@@ -78,14 +80,17 @@ begin
     v_job.notify := p_notify;
     v_job.feed := p_feed;
     v_job.callback_url := p_callback_url;
+    v_job.depends_on := p_depends_on;
+    v_job.on_parent_failure := p_on_parent_failure;
     select i.id into v_id from pgqueue.insert_one(v_job, p_on_duplicate) i;
     return v_id;
 end
 $$;
-revoke all on function pgqueue.enqueue(text, jsonb, text, bigint, timestamptz, interval, timestamptz, bigint, interval, text, text, text, jsonb, text, uuid, boolean, text, text) from public;
+revoke all on function pgqueue.enqueue(text, jsonb, text, bigint, timestamptz, interval, timestamptz, bigint, interval, text, text, text, jsonb, text, uuid, boolean, text, text, uuid[], text) from public;
 
 -- Enqueue a JSON array of jobs: objects whose keys are the columns of pgqueue.jobs, or delay_seconds and timeout_seconds.
 -- Returns one row per element, in order: its position from 1, the id of the job that serves it, whether it was inserted.
+-- An element may have a "name", by which others of the call refer to it in their depends_on.
 -- Jobs without keys go in with one INSERT; those with keys one by one in the order of their keys, so that two calls never deadlock.
 create or replace function pgqueue.enqueue_many(p_jobs jsonb, p_on_duplicate text default 'ignore')
 returns table (n bigint, id uuid, inserted boolean)
@@ -128,34 +133,39 @@ begin
     left join lateral jsonb_object_keys(case when jsonb_typeof(e.job) = 'object' then e.job end) as k (key) on true
     where jsonb_typeof(e.job) <> 'object'
         or k.key not in ('id', 'job_type', 'queue', 'priority', 'payload', 'run_at', 'delay_seconds', 'expires_at', 'max_attempts',
-            'timeout', 'timeout_seconds', 'idempotency_key', 'unique_key', 'tenant_id', 'headers', 'notify', 'feed', 'callback_url')
+            'timeout', 'timeout_seconds', 'idempotency_key', 'unique_key', 'tenant_id', 'headers', 'notify', 'feed', 'callback_url',
+            'depends_on', 'on_parent_failure', 'name')
     limit 1;
     if found then
         raise exception using errcode = 'PQ006',
             message = case when v_unknown.kind <> 'object' then format('job %s is not a JSON object', v_unknown.n)
                 else format('job %s has an unknown key %L', v_unknown.n, v_unknown.key) end,
-            hint = 'The keys are the columns of pgqueue.jobs that a producer may set, delay_seconds and timeout_seconds.';
+            hint = 'The keys are the columns of pgqueue.jobs that a producer may set, delay_seconds, timeout_seconds and name.';
     end if;
 
+    p_jobs := pgqueue.resolve_names(p_jobs);
     return query
         with given as materialized (
-            select d.n, coalesce(d.id, pgqueue.uuid_v7()) as id, d.job_type, d.queue, d.priority, d.payload, d.run_at, d.expires_at,
-                d.max_attempts, d.timeout, d.tenant_id, d.headers, d.notify, d.feed, d.callback_url
+            select d.n, coalesce(d.id, d.name::uuid, pgqueue.uuid_v7()) as id, d.job_type, d.queue, d.priority, d.payload, d.run_at, d.expires_at,
+                d.max_attempts, d.timeout, d.tenant_id, d.headers, d.notify, d.feed, d.callback_url,
+                d.depends_on, d.on_parent_failure
             from pgqueue.jobs_of(p_jobs, p_tenant_id) d
             where d.id is null and d.idempotency_key is null and d.unique_key is null
         ), stored as (
             insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout, tenant_id, headers,
-                notify, feed, callback_url)
+                notify, feed, callback_url, depends_on, on_parent_failure)
             select g.id, g.job_type, g.queue, g.priority, g.payload, g.run_at, g.expires_at, g.max_attempts, g.timeout, g.tenant_id, g.headers,
-                g.notify, g.feed, g.callback_url
+                g.notify, g.feed, g.callback_url, g.depends_on, g.on_parent_failure
             from given g
         )
         select g.n, g.id, true from given g;
 
     for v_one in
-        select d.n, to_jsonb(d) - 'n' as job from pgqueue.jobs_of(p_jobs, p_tenant_id) d
+        select d.n, to_jsonb(d) - '{n,name}'::text[] as job from pgqueue.jobs_of(p_jobs, p_tenant_id) d
         where d.id is not null or d.idempotency_key is not null or d.unique_key is not null
-        order by d.tenant_id nulls first, d.unique_key nulls first, d.idempotency_key nulls first, d.id
+        -- Without keys: parents before children, who follow in the order given.
+        order by d.tenant_id nulls first, d.unique_key nulls first, d.idempotency_key nulls first, d.depends_on is not null,
+            case when d.depends_on is null then d.id end, d.n
     loop
         v_job := jsonb_populate_record(null::pgqueue.jobs, v_one.job);
         return query select v_one.n, i.id, i.inserted from pgqueue.insert_one(v_job, p_on_duplicate) i;
@@ -164,12 +174,65 @@ end
 $$;
 revoke all on function pgqueue.insert_many(jsonb, text, text) from public;
 
+-- In a call whose elements depend on each other, each name becomes the id that its job gets, here and in every depends_on. Jobs
+-- that have a name are new, so they take neither id nor keys: those can mean a job that is there already. Raises PQ006.
+create or replace function pgqueue.resolve_names(p_jobs jsonb)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_names jsonb;
+    v_problem text;
+begin
+    if not jsonb_path_exists(p_jobs, 'strict $[*] ? (exists (@.name) || exists (@.depends_on))', silent => true) then
+        return p_jobs;
+    end if;
+    select string_agg(format('job %s: %s', e.n, x.problem), '; ' order by e.n) into v_problem
+    from jsonb_array_elements(p_jobs) with ordinality as e (job, n)
+    cross join lateral (values (case
+        when jsonb_typeof(e.job -> 'name') not in ('string', 'null') then 'name is not a string'
+        when e.job ->> 'name' is not null and (e.job ->> 'id' is not null or e.job ->> 'idempotency_key' is not null or e.job ->> 'unique_key' is not null)
+            then format('%L has a name, so it takes no id, idempotency_key or unique_key', e.job ->> 'name')
+        when jsonb_typeof(e.job -> 'depends_on') not in ('array', 'null') then 'depends_on is not an array'
+    end)) as x (problem)
+    where x.problem is not null;
+    if v_problem is null then
+        select format('the name %L is given twice', e.job ->> 'name') into v_problem
+        from jsonb_array_elements(p_jobs) as e (job) where e.job ->> 'name' is not null
+        group by e.job ->> 'name' having count(*) > 1 limit 1;
+    end if;
+    if v_problem is not null then
+        raise exception using errcode = 'PQ006', message = v_problem;
+    end if;
+    select jsonb_object_agg(e.job ->> 'name', pgqueue.uuid_v7() order by e.n) into v_names
+    from jsonb_array_elements(p_jobs) with ordinality as e (job, n) where e.job ->> 'name' is not null;
+    select format('depends_on names %L, which is neither a job id nor the name of a job of this call', d.name) into v_problem
+    from jsonb_array_elements(p_jobs) as e (job)
+    cross join lateral jsonb_array_elements_text(coalesce(nullif(e.job -> 'depends_on', 'null'), '[]')) as d (name)
+    where d.name is null or (not coalesce(v_names ? d.name, false) and d.name !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+    limit 1;
+    if found then
+        raise exception using errcode = 'PQ006', message = v_problem;
+    end if;
+    return (
+        select jsonb_agg(e.job
+            || case when e.job ->> 'name' is null then '{}' else jsonb_build_object('name', v_names -> (e.job ->> 'name')) end
+            || case when jsonb_typeof(e.job -> 'depends_on') is distinct from 'array' then '{}' else jsonb_build_object('depends_on', (
+                select coalesce(jsonb_agg(coalesce(v_names ->> d.name, d.name) order by d.n), '[]')
+                from jsonb_array_elements_text(e.job -> 'depends_on') with ordinality as d (name, n))) end
+            order by e.n)
+        from jsonb_array_elements(p_jobs) with ordinality as e (job, n));
+end
+$$;
+revoke all on function pgqueue.resolve_names(jsonb) from public;
+
 -- The elements of a JSON array of jobs as rows, with their positions.
 create or replace function pgqueue.jobs_of(p_jobs jsonb, p_tenant_id text)
 returns table (
     n bigint, id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, expires_at timestamptz,
     max_attempts integer, timeout interval, idempotency_key text, unique_key text, tenant_id text, headers jsonb,
-    notify boolean, feed text, callback_url text
+    notify boolean, feed text, callback_url text, depends_on uuid[], on_parent_failure text, name text
 )
 language sql
 volatile
@@ -178,13 +241,16 @@ as $$
     select d.n, d.id, d.job_type, d.queue, coalesce(d.priority, 1::smallint), coalesce(d.payload, '{}'),
         coalesce(d.run_at, clock_timestamp() + pgqueue.seconds(d.delay_seconds)), d.expires_at, d.max_attempts,
         coalesce(d.timeout, pgqueue.seconds(d.timeout_seconds)), d.idempotency_key, d.unique_key,
-        coalesce(d.tenant_id, p_tenant_id), nullif(d.headers, 'null'), d.notify, d.feed, d.callback_url
+        coalesce(d.tenant_id, p_tenant_id), nullif(d.headers, 'null'), d.notify, d.feed, d.callback_url,
+        d.depends_on, d.on_parent_failure, d.name
     from rows from (jsonb_to_recordset(p_jobs) as (
         id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, delay_seconds double precision,
         expires_at timestamptz, max_attempts integer, timeout interval, timeout_seconds double precision, idempotency_key text,
-        unique_key text, tenant_id text, headers jsonb, notify boolean, feed text, callback_url text)) with ordinality
+        unique_key text, tenant_id text, headers jsonb, notify boolean, feed text, callback_url text,
+        depends_on uuid[], on_parent_failure text, name text)) with ordinality
         as d (id, job_type, queue, priority, payload, run_at, delay_seconds, expires_at, max_attempts, timeout, timeout_seconds,
-            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, n);
+            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url,
+            depends_on, on_parent_failure, name, n);
 $$;
 revoke all on function pgqueue.jobs_of(jsonb, text) from public;
 
@@ -197,12 +263,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+    if p_job.depends_on is not null and p_job.unique_key is not null and p_on_duplicate <> 'ignore' then
+        raise exception using errcode = 'PQ006', message = format('on_duplicate is %L, and the job has a unique_key and depends_on', p_on_duplicate),
+            hint = 'What a job depends on never changes: use ignore.';
+    end if;
     for i in 1..1000 loop
         insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url)
+            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure)
         values (coalesce(p_job.id, pgqueue.uuid_v7()), p_job.job_type, p_job.queue, p_job.priority, p_job.payload, p_job.run_at,
             p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.unique_key, p_job.tenant_id, p_job.headers,
-            p_job.notify, p_job.feed, p_job.callback_url)
+            p_job.notify, p_job.feed, p_job.callback_url, p_job.depends_on, p_job.on_parent_failure)
         on conflict do nothing
         returning jobs.id into id;
         if found then

@@ -1,6 +1,7 @@
 -- What happens when jobs finish, whoever finishes them.
 
--- For jobs that carry flags: give back their unique keys, let their follow-ups go, and tell who asked to be told (tell.sql).
+-- For jobs that carry flags: give back their unique keys, let their follow-ups and their dependents (dependencies.sql) go, and
+-- tell who asked to be told (tell.sql).
 -- Call it after the rows have been moved to finished. Locks jobs rows in the order of their keys, as enqueue_many() does. An enqueue that is adding
 -- a follow-up holds the holder's jobs row, so either its follow-up is seen here or it sees the key given back.
 -- Proved by tests/races/test_unique_key.py.
@@ -13,7 +14,11 @@ declare
     v_job record;
     v_follow_up pgqueue.blocked;
     v_told uuid[];
+    v_parents boolean := exists (select from pgqueue.dependencies d where d.parent_id = any (p_job_ids));
 begin
+    if v_parents then
+        perform pgqueue.lock_keyed_jobs(p_job_ids);
+    end if;
     for v_job in
         select j.id, j.unique_key from pgqueue.jobs j where j.id = any (p_job_ids) and j.unique_key is not null
         order by j.tenant_id nulls first, j.unique_key for update
@@ -31,6 +36,9 @@ begin
             update pgqueue.jobs j set unique_key = v_follow_up.unique_key where j.id = v_follow_up.job_id;
         end if;
     end loop;
+    if v_parents then
+        perform pgqueue.release_dependents(p_job_ids);
+    end if;
     v_told := array(
         select j.id from pgqueue.jobs j
         where j.id = any (p_job_ids) and (j.notify or j.feed is not null or j.callback_url is not null));
@@ -43,15 +51,21 @@ revoke all on function pgqueue.after_finish(uuid[]) from public;
 
 -- For callers that end several jobs one after another: take the jobs rows of the keyed ones now, in the order of their
 -- keys, so that two such callers, or one and an enqueue_many(), never wait for each other in a circle. Running rows come
--- first: call it when those are locked. Proved by tests/races/test_load.py.
+-- first: call it when those are locked. The dependents that these jobs let go or fail come with them: the keyed among them in
+-- the order of their keys, then all by id. Proved by tests/races/test_load.py and tests/races/test_dependencies.py.
 create or replace function pgqueue.lock_keyed_jobs(p_job_ids uuid[])
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_dependents uuid[] := array(select d.job_id from pgqueue.dependencies d where d.parent_id = any (p_job_ids));
 begin
-    perform from pgqueue.jobs j where j.id = any (p_job_ids) and j.unique_key is not null
+    perform from pgqueue.jobs j where j.id = any (p_job_ids || v_dependents) and j.unique_key is not null
     order by j.tenant_id nulls first, j.unique_key for update;
+    if v_dependents <> '{}' then
+        perform from pgqueue.jobs j where j.id = any (v_dependents) order by j.id for update;
+    end if;
 end
 $$;
 revoke all on function pgqueue.lock_keyed_jobs(uuid[]) from public;
@@ -85,7 +99,7 @@ end
 $$;
 revoke all on function pgqueue.finish_running(pgqueue.running, text, text, jsonb, jsonb) from public;
 
--- Finish a job that never ran or waits again: it is cancelled. The caller holds its jobs row where it has a unique key,
+-- Finish a job that never ran or waits again: it is cancelled, or failed with its parents. The caller holds its jobs row where it has a unique key,
 -- and has deleted its waiting row. p_attempts = the attempts used so far.
 create or replace function pgqueue.finish_waiting(
     p_job_id uuid,
@@ -94,7 +108,8 @@ create or replace function pgqueue.finish_waiting(
     p_attempts integer,
     p_flags integer,
     p_reason text,
-    p_code text
+    p_code text,
+    p_status text default 'cancelled'
 )
 returns void
 language plpgsql
@@ -104,15 +119,15 @@ declare
     v_now timestamptz := clock_timestamp();
 begin
     insert into pgqueue.finished (job_id, status, job_type, queue, attempt, finished_at, reason, errors)
-    values (p_job_id, 'cancelled', p_job_type, p_queue, p_attempts, v_now, p_reason,
+    values (p_job_id, p_status, p_job_type, p_queue, p_attempts, v_now, p_reason,
         case when p_code is not null then jsonb_build_array(jsonb_build_object('code', p_code, 'message', p_reason)) end);
     if p_flags <> 0 then
         perform pgqueue.after_finish(array[p_job_id]);
     end if;
-    perform pgqueue.count_outcome(p_job_type, p_queue, null, 'cancelled', null, null, v_now);
+    perform pgqueue.count_outcome(p_job_type, p_queue, null, p_status, null, null, v_now);
 end
 $$;
-revoke all on function pgqueue.finish_waiting(uuid, text, text, integer, integer, text, text) from public;
+revoke all on function pgqueue.finish_waiting(uuid, text, text, integer, integer, text, text, text) from public;
 
 -- The one place that words PQ001.
 create or replace function pgqueue.raise_lease_lost(p_job_id uuid, p_token bigint)

@@ -19,17 +19,18 @@ declare
     v_broken text;
 begin
     if (new.id, new.job_type, new.tenant_id, new.idempotency_key, new.created_at, new.created_by,
-            new.notify, new.feed, new.callback_url, new.callback_of)
+            new.notify, new.feed, new.callback_url, new.callback_of, new.depends_on, new.on_parent_failure)
         is distinct from (old.id, old.job_type, old.tenant_id, old.idempotency_key, old.created_at, old.created_by,
-            old.notify, old.feed, old.callback_url, old.callback_of)
+            old.notify, old.feed, old.callback_url, old.callback_of, old.depends_on, old.on_parent_failure)
     then
         raise exception using errcode = 'PQ007',
-            message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at, created_by, notify, feed and callback_url'
-                ' never change', old.id),
+            message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at, created_by, notify, feed, callback_url,'
+                ' depends_on and on_parent_failure never change', old.id),
             hint = 'Cancel the job with pgqueue.cancel(id) and insert another.';
     end if;
     v_broken := pgqueue.job_limit(new.job_type, new.queue, new.priority, new.payload, new.run_at, new.expires_at, new.max_attempts,
-        new.timeout, new.idempotency_key, new.unique_key, new.tenant_id, new.headers, new.feed, new.callback_url, new.callback_of);
+        new.timeout, new.idempotency_key, new.unique_key, new.tenant_id, new.headers, new.feed, new.callback_url, new.callback_of,
+        new.depends_on, new.on_parent_failure);
     if v_broken is not null then
         perform pgqueue.refuse_limit(v_broken);
     end if;
@@ -75,7 +76,7 @@ revoke all on function pgqueue.route_updated() from public;
 
 create or replace trigger jobs_route_updated
     after update of id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-        idempotency_key, tenant_id, headers, notify, feed, callback_url, callback_of, created_at, created_by
+        idempotency_key, tenant_id, headers, notify, feed, callback_url, callback_of, depends_on, on_parent_failure, created_at, created_by
     on pgqueue.jobs
     for each row execute function pgqueue.route_updated();
 
@@ -92,7 +93,9 @@ begin
         or (old.unique_key is null and exists (
                 select from pgqueue.ready r where r.job_id = old.id and r.flags & 1 <> 0
                 union all
-                select from pgqueue.scheduled s where s.job_id = old.id and s.flags & 1 <> 0))
+                select from pgqueue.scheduled s where s.job_id = old.id and s.flags & 1 <> 0
+                union all
+                select from pgqueue.blocked b where b.job_id = old.id and b.flags & 1 <> 0))
     then
         return new;
     end if;
@@ -171,7 +174,8 @@ do $$
 declare
     v_table text;
 begin
-    foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'completions', 'workers']
+    foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'completions', 'workers',
+        'dependencies']
     loop
         execute format('create or replace trigger %I before truncate on pgqueue.%I
             for each statement execute function pgqueue.guard_truncate()', v_table || '_guard_truncate', v_table);

@@ -37,12 +37,14 @@ begin
     v_job.notify := nullif(new.notify, false);
     v_job.feed := nullif(new.feed, '');
     v_job.callback_url := nullif(new.callback_url, '');
+    v_job.depends_on := nullif(new.depends_on, '{}');
+    v_job.on_parent_failure := nullif(new.on_parent_failure, '');
 
     if v_job.id is null and v_job.idempotency_key is null and v_job.unique_key is null then
         insert into pgqueue.jobs (job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout, tenant_id, headers,
-            notify, feed, callback_url)
+            notify, feed, callback_url, depends_on, on_parent_failure)
         values (v_job.job_type, v_job.queue, v_job.priority, v_job.payload, v_job.run_at, v_job.expires_at, v_job.max_attempts,
-            v_job.timeout, v_job.tenant_id, v_job.headers, v_job.notify, v_job.feed, v_job.callback_url)
+            v_job.timeout, v_job.tenant_id, v_job.headers, v_job.notify, v_job.feed, v_job.callback_url, v_job.depends_on, v_job.on_parent_failure)
         returning id into new.id;
         new.inserted := true;
     else
@@ -50,7 +52,7 @@ begin
     end if;
     new.priority := v_job.priority;
     -- An on_duplicate follow-up is inserted and blocked at once: ask. So is every duplicate.
-    if new.inserted and v_on_duplicate = 'ignore' then
+    if new.inserted and v_on_duplicate = 'ignore' and v_job.depends_on is null then
         new.status := case when v_job.run_at > clock_timestamp() then 'scheduled' else 'queued' end;
     else
         new.status := (select s.status from pgqueue.job_status s where s.id = new.id);

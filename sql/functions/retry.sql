@@ -2,7 +2,8 @@
 
 -- Run a job again: a finished one starts over with a fresh budget of attempts (its record becomes an attempts row), one
 -- that waits for its backoff or its time runs now. Raises PQ002 for a job that is ready, blocked or running, PQ005 when
--- another unfinished job has its unique key by now. Locks jobs, then finished or scheduled.
+-- another unfinished job has its unique key by now. A job with parents waits for those that are unfinished again; PQ002
+-- while one of them has failed and it does not run anyway. Locks jobs, then finished or scheduled.
 create or replace function pgqueue.retry(p_job_id uuid)
 returns void
 language plpgsql
@@ -35,7 +36,11 @@ begin
             || coalesce(v_finished.errors -> -1, '{}'));
     v_flags := (v_finished.unique_key is not null)::integer
         + pgqueue.notice_flags(v_job.notify, v_job.feed, v_job.callback_url);
-    perform pgqueue.place(p_job_id, '-infinity', 'run_at', v_finished.queue, v_job.priority, v_job.job_type, 0, v_flags);
+    if v_job.depends_on is null then
+        perform pgqueue.place(p_job_id, '-infinity', 'run_at', v_finished.queue, v_job.priority, v_job.job_type, 0, v_flags);
+    else
+        perform pgqueue.hold_again(v_job, v_finished.queue, v_flags);
+    end if;
     if v_finished.unique_key is not null then
         begin
             update pgqueue.jobs j set unique_key = v_finished.unique_key where j.id = p_job_id;

@@ -1,4 +1,4 @@
--- Routing: an INSERT into pgqueue.jobs puts each job into ready or scheduled and rings the doorbell, in the
+-- Routing: an INSERT into pgqueue.jobs puts each job into ready, scheduled or (depends_on) blocked and rings the doorbell, in the
 -- producer's transaction. One statement-level trigger, set-based: a 10,000-row INSERT rings once per queue.
 
 -- The limits of a job: the name of the first that is broken, NULL = none. The triggers of pgqueue.jobs look at it; it is inlined there
@@ -18,7 +18,9 @@ create or replace function pgqueue.job_limit(
     p_headers jsonb,
     p_feed text,
     p_callback_url text,
-    p_callback_of uuid
+    p_callback_of uuid,
+    p_depends_on uuid[],
+    p_on_parent_failure text
 )
 returns text
 language sql
@@ -43,6 +45,9 @@ begin atomic
         when length(p_feed) not between 1 and 100 then 'jobs_feed_check'
         -- Printable ASCII and nothing before the host: no line breaks for a header, no user:password@. 0-: is digits and colon.
         when length(p_callback_url) > 2000 or p_callback_url !~ '^https?://[-.0-:A-Z\[\]_a-z]+([/?][!-~]*)?$' then 'jobs_callback_url_check'
+        when p_depends_on is not null and (coalesce(array_ndims(p_depends_on), 0) <> 1 or cardinality(p_depends_on) > 10000
+            or array_position(p_depends_on, null) is not null) then 'jobs_depends_on_check'
+        when p_on_parent_failure not in ('fail', 'run') then 'jobs_on_parent_failure_check'
         when jsonb_typeof(p_payload) <> 'object' then 'jobs_payload_check'
         -- 12 bytes of jsonb (1e131071) print as 131,072: a payload of 110 kB that prints as more than 1 GB would fail every
         -- claim that comes to it. Below 2 kB none prints as more than 24 MB. || makes a compressed value plain.
@@ -51,7 +56,7 @@ begin atomic
         when octet_length(p_payload::text) > 67108864 then 'jobs_payload_text_check'
     end;
 end;
-revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid) from public;
+revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid, uuid[], text) from public;
 
 -- Raises that refusal as a CHECK would. Returns what its caller's expression needs.
 create or replace function pgqueue.refuse_limit(p_name text)
@@ -106,6 +111,7 @@ declare
     v_later boolean;
     v_first text;
     v_others text[];
+    v_held uuid[];
 begin
     for v_queue, v_later in
         insert into pgqueue.ready (job_id, queue, priority, job_type, flags, ready_at, expires_at)
@@ -119,15 +125,16 @@ begin
         from inserted n
         cross join lateral (
             select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
-                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of) as broken
+                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
+                n.depends_on, n.on_parent_failure) as broken
             offset 0
         ) l
         left join lateral (
             select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
         ) t on true
-        where n.run_at is null or n.run_at <= v_now
+        where (n.run_at is null or n.run_at <= v_now) and n.depends_on is null
         -- In passing: a query of its own would take 8 microseconds.
-        returning queue, (select true from inserted n where n.run_at > v_now limit 1)
+        returning queue, (select true from inserted n where n.run_at > v_now or n.depends_on is not null limit 1)
     loop
         if v_first is null then
             v_first := v_queue;
@@ -148,13 +155,41 @@ begin
         from inserted n
         cross join lateral (
             select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
-                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of) as broken
+                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
+                n.depends_on, n.on_parent_failure) as broken
             offset 0
         ) l
         left join lateral (
             select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
         ) t on true
-        where n.run_at > v_now;
+        where n.run_at > v_now and n.depends_on is null;
+
+        with stored as (
+            insert into pgqueue.blocked (job_id, reason, run_at, queue, priority, job_type, flags, expires_at)
+            select n.id, 'dependencies', n.run_at,
+                case
+                    when l.broken is not null then pgqueue.refuse_limit(l.broken)
+                    when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
+                    else pgqueue.refuse_job_type(n.job_type)
+                end,
+                n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), n.expires_at
+            from inserted n
+            cross join lateral (
+                select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
+                    n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
+                    n.depends_on, n.on_parent_failure) as broken
+                offset 0
+            ) l
+            left join lateral (
+                select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
+            ) t on true
+            where n.depends_on is not null
+            returning job_id
+        )
+        select array_agg(s.job_id) into v_held from stored s;
+        if v_held is not null then
+            perform pgqueue.hold_dependents(v_held);
+        end if;
     end if;
 
     if v_others is not null then

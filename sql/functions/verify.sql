@@ -47,6 +47,18 @@ as $$
     where b.reason = 'follow_up' and not exists (select from pgqueue.running r where r.job_id = b.waits_for)
         and not exists (select from pgqueue.jobs j where j.id = b.waits_for and j.unique_key is not null)
     union all
+    select 'blocked job that waits for nothing', b.job_id, b.reason
+    from pgqueue.blocked b
+    where b.reason = 'dependencies' and not exists (select from pgqueue.dependencies d where d.job_id = b.job_id)
+    union all
+    select 'dependency of a job that is not blocked', d.job_id, format('on job %s', d.parent_id)
+    from pgqueue.dependencies d
+    where not exists (select from pgqueue.blocked b where b.job_id = d.job_id and b.reason = 'dependencies')
+    union all
+    select 'dependency on a job without the mark', d.job_id, format('on job %s', d.parent_id)
+    from pgqueue.dependencies d
+    where not exists (select from places p where p.job_id = d.parent_id and p.flags & 16 <> 0)
+    union all
     select 'one token, two attempts', t.job_id, format('token %s', t.token)
     from (
         select r.job_id, r.token from pgqueue.running r

@@ -19,7 +19,9 @@ select
     null::text as callback_url,
     null::text as on_duplicate,
     null::boolean as inserted,
-    null::text as status
+    null::text as status,
+    null::uuid[] as depends_on,
+    null::text as on_parent_failure
 where false;
 
 create or replace trigger inbox_inserted
@@ -47,3 +49,5 @@ comment on column pgqueue.inbox.callback_url is 'When it finishes, a signed POST
 comment on column pgqueue.inbox.on_duplicate is 'What becomes of the unfinished job with the same unique_key: ignore (NULL or empty), replace, debounce or merge.';
 comment on column pgqueue.inbox.inserted is 'Returned: false = an earlier job serves the request.';
 comment on column pgqueue.inbox.status is 'Returned: where that job stands.';
+comment on column pgqueue.inbox.depends_on is 'It is blocked until these jobs have succeeded. NULL or empty = none.';
+comment on column pgqueue.inbox.on_parent_failure is 'When one of them does not: fail (NULL or empty) or run.';

@@ -81,6 +81,24 @@ end
 $$;
 revoke all on function pgqueue.why_ready(pgqueue.ready) from public;
 
+-- In words, the parents that this job waits for: three of them, with their status. A confined session hears
+-- the number of all, and the names of its own tenant's.
+create or replace function pgqueue.why_dependent(p_job_id uuid)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('blocked: waits for %s%s%s', case w.n when 1 then '1 job' else w.n || ' jobs' end,
+        (select string_agg(format(', %s (%s)', s.id, s.status), '' order by s.id)
+         from pgqueue.job_status s
+         where (pgqueue.current_tenant() is null or s.tenant_id = pgqueue.current_tenant())
+            and s.id = any (array(select d.parent_id from pgqueue.dependencies d where d.job_id = p_job_id order by d.parent_id limit 3))),
+        case when w.n > 3 then format(' and %s more', w.n - 3) else '' end)
+    from (select count(*) as n from pgqueue.dependencies d where d.job_id = p_job_id) w;
+$$;
+revoke all on function pgqueue.why_dependent(uuid) from public;
+
 -- In words, why this job is not running (or by whom it is, or how it ended). Raises PQ003 for no such job.
 -- Proved by tests/sql/test_why_waiting.py.
 create or replace function pgqueue.why_waiting(p_job_id uuid)
@@ -131,7 +149,8 @@ begin
     if found then
         return v_words;
     end if;
-    select format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key)
+    select case b.reason when 'dependencies' then pgqueue.why_dependent(p_job_id)
+        else format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key) end
     into v_words from pgqueue.blocked b where b.job_id = p_job_id;
     if found then
         return v_words;

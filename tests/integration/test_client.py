@@ -78,6 +78,7 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
     """What enqueue says is what the row holds."""
     later = dt.datetime(2031, 5, 4, 3, 2, 1, tzinfo=dt.UTC)
     job_id = uuid.uuid4()
+    parent = client.enqueue("parent")
 
     served = client.enqueue(
         "create_orders",
@@ -96,10 +97,12 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
         notify=True,
         feed="f",
         callback_url="https://a.example/",
+        depends_on=[parent],
+        on_parent_failure="run",
     )
 
     with db.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute("select * from pgqueue.jobs").fetchone()
+        row = cursor.execute("select * from pgqueue.jobs where id = %s", (job_id,)).fetchone()
     assert row is not None
     assert served == job_id
     assert {key: row[key] for key in row if key not in {"created_at", "created_by"}} == {
@@ -107,6 +110,8 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
         "feed": "f",
         "callback_url": "https://a.example/",
         "callback_of": None,
+        "depends_on": [parent],
+        "on_parent_failure": "run",
         "id": job_id,
         "job_type": "create_orders",
         "queue": "imports",

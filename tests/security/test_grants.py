@@ -26,11 +26,11 @@ def _set(names: str) -> set[str]:
 
 # Roles -> the functions that exactly they may call.
 _CALLS = {
-    (_P, _W, _V, _O): _set("schema_version current_tenant"),
+    (_P, _W, _V, _O): _set("schema_version current_tenant parent_results"),
     (_P,): _set("uuid_v7 take_completions ack_completions"),
     (_P, _W): _set("enqueue enqueue_many"),
     (_P, _O): _set("cancel"),
-    (_P, _V, _O): _set("why_waiting"),
+    (_P, _V, _O): _set("why_waiting workflow"),
     (_V, _O): _set(
         """next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth
         ready_types"""
@@ -53,31 +53,33 @@ _CALLS = {
 }
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
-    """after_finish attempts_allowed backoff callback_host cancel_waiting catalogue check_enqueue
-    check_isolation check_job check_time_zone check_worker clock_change complete_owned
-    completed_status confine count_outcome cron_dom cron_dow cron_field cron_fields cron_parse
-    cron_time cron_wall disable_tenants effective_queue enable_tenants end_attempt
-    ended_status enqueue_callbacks enqueue_tick error_object finish_running finish_waiting
-    guard_deleted guard_truncate guard_unique_key guard_worker_deleted hmac_sha256
-    inbox_inserted insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks
-    lock_keyed_jobs merge_payloads notice_flags outcome_problem parse_outcomes place
-    raise_lease_lost refuse_job_type refuse_limit refused_outcome report_other request_cancel
-    ring route_inserted route_updated run_schedule run_tick seconds serve_duplicate small_json
-    store_created take_back tell ticks_within trace_headers try_release unconfine utc_offset
-    why_held why_nobody why_ready"""
+    """after_finish attempts_allowed backoff callback_host cancel_waiting catalogue
+    check_acyclic check_enqueue check_isolation check_job check_time_zone check_worker
+    clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
+    cron_field cron_fields cron_parse cron_time cron_wall disable_tenants effective_queue
+    enable_tenants end_attempt ended_status enqueue_callbacks enqueue_tick error_object
+    finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
+    guard_worker_deleted hmac_sha256 hold_again hold_dependents inbox_inserted
+    insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks lock_keyed_jobs
+    mark_parents mark_places merge_payloads notice_flags outcome_problem parse_outcomes
+    place raise_lease_lost refuse_job_type refuse_limit refused_outcome release_dependents
+    report_other request_cancel resolve_names ring route_inserted route_updated run_schedule
+    run_tick seconds serve_duplicate settle_dependents small_json store_created take_back
+    tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held why_nobody
+    why_ready"""
 )
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
     running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
 )
 _TABLES = _set(
-    """attempts blocked callback_secrets completions finished installed_objects job_results
-    job_types jobs migrations queues ready running schedule_runs scheduled schedules settings stats
-    stats_log tenants workers"""
+    """attempts blocked callback_secrets completions dependencies finished installed_objects
+    job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
+    settings stats stats_log tenants workers"""
 )
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
-    unique_key tenant_id headers notify feed callback_url"""
+    unique_key tenant_id headers notify feed callback_url depends_on on_parent_failure"""
 )
 # What a producer never reads, of the tables that stand below job_status.
 _HIDDEN_FROM_PRODUCER = {

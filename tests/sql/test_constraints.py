@@ -53,6 +53,11 @@ _JOBS: list[tuple[str, str, str]] = [
     ("job_type", "'pgqueue.callback'", "jobs_job_type_reserved_check"),
     ("feed", "''", "jobs_feed_check"),
     ("feed", "repeat('x', 101)", "jobs_feed_check"),
+    ("depends_on", "'{}'", "jobs_depends_on_check"),
+    ("depends_on", "array[null]::uuid[]", "jobs_depends_on_check"),
+    ("depends_on", "array[array[gen_random_uuid()]]", "jobs_depends_on_check"),
+    ("depends_on", "array_fill(gen_random_uuid(), array[10001])", "jobs_depends_on_check"),
+    ("on_parent_failure", "'explode'", "jobs_on_parent_failure_check"),
     ("callback_url", "''", "jobs_callback_url_check"),
     ("callback_url", "'ftp://a.example/'", "jobs_callback_url_check"),
     ("callback_url", "'https://'", "jobs_callback_url_check"),
@@ -131,7 +136,10 @@ def test_an_update_keeps_the_limits(db: Db) -> None:
         (f"update pgqueue.jobs set {c} = {e} where id = '{job_id}'", name)
         for c, e, name in _JOBS
         if c
-        not in {"job_type", "idempotency_key", "unique_key", "tenant_id", "feed", "callback_url"}
+        not in {
+            *("job_type", "idempotency_key", "unique_key", "tenant_id", "feed", "callback_url"),
+            *("depends_on", "on_parent_failure"),
+        }
     ]
 
     assert {name: _refusal(db, update) for update, name in updates} == {n: n for _, n in updates}

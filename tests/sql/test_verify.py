@@ -26,6 +26,12 @@ _PLANTED = {
     "running job of a worker that is gone": "delete from pgqueue.workers",
     "follow-up of a job that does not run": """update pgqueue.blocked
         set waits_for = gen_random_uuid()""",
+    "blocked job that waits for nothing": """update pgqueue.blocked
+        set reason = 'dependencies'""",
+    "dependency of a job that is not blocked": """insert into pgqueue.dependencies
+        select gen_random_uuid(), job_id from pgqueue.running limit 1""",
+    "dependency on a job without the mark": """insert into pgqueue.dependencies (parent_id, job_id)
+        select r.job_id, b.job_id from pgqueue.ready r, pgqueue.blocked b limit 1""",
     "one token, two attempts": """insert into pgqueue.attempts (job_id, token, attempt, outcome)
         select job_id, token, attempt, 'lost' from pgqueue.running limit 1""",
     "attempts or results without a job": """insert into pgqueue.job_results

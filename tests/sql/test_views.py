@@ -66,7 +66,9 @@ def test_every_column_of_a_view_has_a_plain_type(db: Db) -> None:
         " from pg_attribute a join pg_class c on c.oid = a.attrelid"
         " where c.relnamespace = 'pgqueue'::regnamespace and c.relkind = 'v' and a.attnum > 0"
     ).fetchall()
-    odd = {name: of for name, of in found if of not in _PLAIN_TYPES}
+    # An array of ids goes into the inbox; the view shows no rows.
+    plain = {*_PLAIN_TYPES, "uuid[]"}
+    odd = {name: of for name, of in found if of not in plain}
 
     assert {name for name, of in odd.items() if not of.startswith("numeric(")} == set()
 

@@ -82,9 +82,12 @@ def column(db: Db, query: str, *values: Any) -> list[Any]:
 
 
 def insert(db: Db, job_type: str = "t", **columns: Any) -> UUID:
-    """Insert one job by a plain INSERT; dicts become jsonb."""
+    """Insert one job by a plain INSERT; dicts and lists become jsonb, tuples arrays."""
     given = {"job_type": job_type, **columns}
-    stored = [json.dumps(v) if isinstance(v, dict | list) else v for v in given.values()]
+    stored = [
+        json.dumps(v) if isinstance(v, dict | list) else list(v) if isinstance(v, tuple) else v
+        for v in given.values()
+    ]
     statement = sql.SQL("insert into pgqueue.jobs ({}) values ({}) returning id").format(
         sql.SQL(", ").join(map(sql.Identifier, given)),
         sql.SQL(", ").join([sql.Placeholder()] * len(given)),
