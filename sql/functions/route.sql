@@ -62,7 +62,7 @@ revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestampt
 create or replace function pgqueue.refuse_limit(p_name text)
 returns text
 language plpgsql
-immutable
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -65,7 +65,8 @@ _INTERNAL = _set(
     place raise_lease_lost refuse_job_type refuse_limit refused_outcome release_dependents
     report_other request_cancel resolve_names ring route_inserted route_updated run_schedule
     run_tick seconds serve_duplicate settle_dependents small_json store_created take_back
-    tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held why_nobody
+    tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held
+    why_nobody
     why_ready"""
 )
 _VIEWS = _set(
