@@ -56,7 +56,7 @@ def test_a_finding_has_place_rule_message_and_fix(sources: Path) -> None:
         "src/Bad.cs:2:46: error[unknown-column] pgqueue.jobs has no column 'oops'\n"
         "    There are: id, job_type, queue, priority, payload, run_at, expires_at, max_attempts,"
         " timeout, idempotency_key, unique_key, tenant_id, headers, notify,"
-        " feed, callback_url.\n"
+        " feed, callback_url, depends_on, on_parent_failure.\n"
     )
     assert result.stderr == "1 finding in 2 files\n"
 

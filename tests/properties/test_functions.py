@@ -56,7 +56,9 @@ def test_no_backoff_is_negative_or_beyond_its_cap(
     )
     found = value(db, "select extract(epoch from pgqueue.backoff('t', %s))::float8 * 1e6", attempt)
     try:
-        grown = base * factor ** (attempt - 1)
+        grown = float(base) * float(factor) ** (
+            attempt - 1
+        )  # whole numbers would be exact, and huge
     except OverflowError:
         grown = float(cap)
 
