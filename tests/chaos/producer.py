@@ -45,6 +45,20 @@ ENDS = (
     ("cancel", 1),
 )
 KEYS = 25
+# What PostgreSQL stores and somebody has stumbled over. Python refuses the long integer and the
+# deep list: such a job fails alone, and its batch-mates run.
+ZOO = (
+    "9007199254740993",
+    "0.12345678901234567890",
+    "1e308",
+    "1" * 4301,
+    "[" * 1000 + "]" * 1000,
+    '{"a": 1, "a": 2}',
+    '{"__proto__": null, "": ""}',
+    '"\\u202e\\u200b\\ud83d\\ude00"',
+    '"\'; drop schema pgqueue cascade; -- %s %(x)s {} $$"',
+    '"' + "x" * 100_000 + '"',
+)
 INSERT = (
     "insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at)"
     " values (%s, %s, %s, %s, %s::jsonb, clock_timestamp() + make_interval(secs => %s))"
@@ -71,13 +85,16 @@ def _job(draw: random.Random, *, slow: bool = False) -> tuple[Any, ...]:
         payload["delay"] = draw.uniform(0, 0.3)
     if draw.random() < 0.02:
         payload["big"] = 20_000
+    text = json.dumps(payload)
+    if draw.random() < 0.03:
+        text = f'{text[:-1]}, "zoo": {draw.choice(ZOO)}}}'
     delay = draw.uniform(0.1, 2.0) if draw.random() < 0.1 else None
     return (
         str(uuid4()),
         _pick(draw, TYPES),
         draw.choice(QUEUES),
         draw.choice((0, 1, 1, 1, 2, 3)),
-        json.dumps(payload),
+        text,
         delay,
     )
 

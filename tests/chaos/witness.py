@@ -12,6 +12,7 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg
 
@@ -23,6 +24,7 @@ from tests.chaos.history import Recorder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgqueue.calls.claimed import UuidArray
     from pgqueue.handling import Ending
 
 _numbers = itertools.count(1)
@@ -96,10 +98,17 @@ def _asked(kind: str, params: Any) -> dict[str, Any]:
 
 
 def _reports(
-    job_ids: Sequence[Any], tokens: Sequence[int], outcomes: Sequence[str | None] | None
+    job_ids: UuidArray, tokens: str, outcomes: Sequence[str | None] | None
 ) -> list[tuple[Any, int, str]]:
-    texts = outcomes or [None] * len(job_ids)
-    return [(str(j), t, _does(o)) for j, t, o in zip(job_ids, tokens, texts, strict=True)]
+    ids, numbers = _ids(job_ids), [int(token) for token in tokens.strip("{}").split(",") if token]
+    texts = outcomes or [None] * len(ids)
+    return [(str(j), t, _does(o)) for j, t, o in zip(ids, numbers, texts, strict=True)]
+
+
+def _ids(array: UuidArray) -> list[UUID]:
+    """What the worker has encoded: a header of 20 bytes, then 4 bytes of length before each id."""
+    sent = array.encoded[20:]
+    return [UUID(bytes=sent[n + 4 : n + 20]) for n in range(0, len(sent), 20)]
 
 
 def _does(outcome: str | None) -> str:
