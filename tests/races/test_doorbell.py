@@ -89,7 +89,7 @@ def test_a_statement_for_several_queues_rings_each_once(open_session: Open) -> N
 
 
 def test_an_insert_that_rolls_back_rings_nobody(open_session: Open) -> None:
-    """F-44: never visible, never notified; the door can be closed again at once."""
+    """Never visible, never notified; the door can be closed again at once."""
     db, listener, producer = open_session(), _listener(open_session), open_session.transaction()
     _rest(listener)
     insert(producer)
@@ -305,7 +305,7 @@ def test_a_doorman_does_not_hold_up_an_insert(open_session: Open) -> None:
 def test_an_insert_does_not_notify_into_a_queue_that_fills_up(
     open_session: Open, usage: float, *, rings: bool
 ) -> None:
-    """F-28: a full queue would fail the COMMIT of the application; workers poll meanwhile."""
+    """A full queue would fail the COMMIT of the application; workers poll meanwhile."""
     setup = open_session()
     setup.execute("alter function pg_notification_queue_usage() rename to real_queue_usage")
     setup.execute(

@@ -42,7 +42,7 @@ def _enqueue(db: Db, payload: object, on_duplicate: str = "ignore", key: str = "
 def test_32_callers_with_one_key_get_one_job(
     open_session: Open, sessions: Sessions, on_duplicate: str
 ) -> None:
-    """F-43: distinct ids per key = 1, callers without an id = 0; merged, no request is missing."""
+    """Distinct ids per key = 1, callers without an id = 0; merged, no request is missing."""
     conns = [open_session() for _ in range(_CALLERS)]
     ids = sessions.together(
         [partial(_enqueue, conn, {"n": [n]}, on_duplicate) for n, conn in enumerate(conns)]

@@ -72,7 +72,7 @@ def test_a_queue_named_twice_is_claimed_once(db: Db) -> None:
 
 
 def test_a_claim_never_exceeds_its_limit(db: Db) -> None:
-    """Over several queues and priorities, for limits around the number of jobs (F-48)."""
+    """Over several queues and priorities, for limits around the number of jobs."""
     db.execute(
         """insert into pgqueue.jobs (job_type, queue, priority)
            select 't', 'q' || n % 3, n % 4 from generate_series(1, 120) n"""
@@ -234,7 +234,7 @@ def test_a_floor_at_the_last_position_hides_nothing_that_comes_later(db: Db) -> 
 
 
 def test_a_job_committed_late_below_the_floor_is_found_without_floors(connect: Connect) -> None:
-    """F-42: its position was drawn before those already claimed."""
+    """Its position was drawn before those already claimed."""
     late, db = connect(autocommit=False), connect()
     insert(late, "late")
     insert(db, "early")

@@ -101,7 +101,7 @@ def test_the_claim_neither_sorts_nor_scans_a_table(connect: Connect, size: str, 
 
 @pytest.mark.parametrize("session", list(_SESSIONS))
 def test_a_call_of_claim_reads_no_table_from_end_to_end(connect: Connect, session: str) -> None:
-    """Counted by the server during the real call; the limit holds as well (F-48)."""
+    """Counted by the server during the real call; the limit holds as well."""
     setup = connect()
     insert_many(setup, 3000)
     by = worker(setup)

@@ -220,7 +220,7 @@ def test_an_idempotency_key_outlives_its_job_and_a_unique_key_does_not(db: Db) -
 
 
 def test_rolling_back_leaves_nothing(db: Db) -> None:
-    """Neither a transaction nor a savepoint that is rolled back enqueues (F-44)."""
+    """Neither a transaction nor a savepoint that is rolled back enqueues."""
     with db.transaction():
         insert(db, "kept")
         with db.transaction(force_rollback=True):

@@ -1,4 +1,4 @@
-"""Every pair of status and operation: what works, and the SQLSTATE of what does not (F-49)."""
+"""Every pair of status and operation: what works, and the SQLSTATE of what does not."""
 
 from __future__ import annotations
 
