@@ -107,25 +107,9 @@ def from_json(data: dict[str, list[list[object]]]) -> Contract:
         assert isinstance(columns, list)
         targets[tuple(sorted(map(str, columns)))] = None if predicate is None else str(predicate)
     return Contract(
-        doors={"inbox": _inbox(doors["jobs"]), **doors},
-        relations=frozenset(str(name) for (name,) in data["relations"]) | {"inbox"},
+        doors=doors,
+        relations=frozenset(str(name) for (name,) in data["relations"]),
         functions=functions,
         targets=targets,
         constraints=frozenset(str(name) for (name,) in data["constraints"]),
     )
-
-
-def _inbox(jobs: dict[str, Column]) -> dict[str, Column]:
-    """The view for clients that send strings: as jobs, payload as text, NULL means default."""
-    told = Column("inserted", "boolean", not_null=False, default=True, insertable=False)
-    columns = {
-        name: Column(
-            name,
-            "text" if column.type == "jsonb" else column.type,
-            not_null=column.not_null and not column.default,
-            default=column.default,
-            insertable=column.insertable,
-        )
-        for name, column in jobs.items()
-    }
-    return {**columns, "inserted": told}

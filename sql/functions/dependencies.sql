@@ -26,11 +26,8 @@ declare
 begin
     v_left := array(select j.id from pgqueue.jobs j where j.id = any (p_ids) and j.depends_on && p_ids);
     for v_level in 1..1000 loop
-        exit when v_left = '{}';
         v_next := array(select j.id from pgqueue.jobs j where j.id = any (v_left) and j.depends_on && v_left);
-        if v_next = v_left or cardinality(v_next) = cardinality(v_left) then
-            exit;
-        end if;
+        exit when cardinality(v_next) = cardinality(v_left);
         v_left := v_next;
     end loop;
     if v_left <> '{}' then

@@ -144,35 +144,14 @@ begin
     end loop;
 
     if v_first is null or v_later then
-        insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type, flags, expires_at)
-        select n.id, n.run_at, 'run_at',
-            case
-                when l.broken is not null then pgqueue.refuse_limit(l.broken)
-                when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
-                else pgqueue.refuse_job_type(n.job_type)
-            end,
-            n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), n.expires_at
-        from inserted n
-        cross join lateral (
-            select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
-                n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
-                n.depends_on, n.on_parent_failure) as broken
-            offset 0
-        ) l
-        left join lateral (
-            select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
-        ) t on true
-        where n.run_at > v_now and n.depends_on is null;
-
-        with stored as (
-            insert into pgqueue.blocked (job_id, reason, run_at, queue, priority, job_type, flags, expires_at)
-            select n.id, 'dependencies', n.run_at,
+        with odd as materialized (
+            select n.id, n.run_at, n.depends_on, n.priority, n.job_type, n.expires_at,
+                (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url) as flags,
                 case
                     when l.broken is not null then pgqueue.refuse_limit(l.broken)
                     when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
                     else pgqueue.refuse_job_type(n.job_type)
-                end,
-                n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), n.expires_at
+                end as queue
             from inserted n
             cross join lateral (
                 select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
@@ -183,10 +162,18 @@ begin
             left join lateral (
                 select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
             ) t on true
-            where n.depends_on is not null
+            where n.run_at > v_now or n.depends_on is not null
+        ), later as (
+            insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type, flags, expires_at)
+            select o.id, o.run_at, 'run_at', o.queue, o.priority, o.job_type, o.flags, o.expires_at
+            from odd o where o.depends_on is null
+        ), held as (
+            insert into pgqueue.blocked (job_id, reason, run_at, queue, priority, job_type, flags, expires_at)
+            select o.id, 'dependencies', o.run_at, o.queue, o.priority, o.job_type, o.flags, o.expires_at
+            from odd o where o.depends_on is not null
             returning job_id
         )
-        select array_agg(s.job_id) into v_held from stored s;
+        select array_agg(h.job_id) into v_held from held h;
         if v_held is not null then
             perform pgqueue.hold_dependents(v_held);
         end if;

@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from pgqueue.worker import WorkerSettings
 from tests.chaos.history import Event, Recorder, events_of
 from tests.chaos.server import Server
-from tests.support.psql import INSTALL_SQL, REPOSITORY, psql
+from tests.support.psql import REPOSITORY, psql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,9 +182,7 @@ class Arena:
 
     def install(self) -> None:
         """Create the database with pgqueue, the witness and the roles in it."""
-        with self.server.connect() as conn:
-            conn.execute(f"create database {DATABASE}")
-        psql(self.server.dsn(DATABASE), file=INSTALL_SQL, seconds=120)
+        self.server.install(DATABASE)
         psql(self.server.dsn(DATABASE), file=WITNESS_SQL)
         if self.patch is not None:
             with self.db() as db:

@@ -17,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 from pgqueue.embedded import find_binaries
 from pgqueue.embedded.account import server_account
 from pgqueue.embedded.cache import readable_by
+from tests.support.psql import INSTALL_SQL, psql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,6 +185,12 @@ class Server:
     def connect(self, dbname: str = "postgres", **more: Any) -> psycopg.Connection[Any]:
         """Open an autocommit connection as the superuser; the caller closes it."""
         return psycopg.connect(self.dsn(dbname, **more), autocommit=True)
+
+    def install(self, dbname: str) -> None:
+        """Create a database with the schema."""
+        with self.connect() as conn:
+            conn.execute(f"create database {dbname}")
+        psql(self.dsn(dbname), file=INSTALL_SQL, seconds=120)
 
     def pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run pg_ctl on this cluster, waiting for the result; does not raise."""

@@ -30,7 +30,7 @@ def stage() -> Iterator[Stage]:
     stage = Stage()
     try:
         stage.server.start()
-        stage.install()
+        stage.server.install(DATABASE)
         stage.db().execute("create table public.written (job_id uuid)")
         yield stage
     finally:

@@ -78,7 +78,7 @@ def test_the_contract_is_that_of_the_installed_schema(db: Db) -> None:
 
 
 def test_every_door_has_the_columns_that_a_producer_may_set(db: Db) -> None:
-    """The inbox is known before and after it is installed: as jobs, and `inserted`."""
+    """The inbox is as jobs, and `inserted`."""
     jobs, inbox = contract().doors["jobs"], contract().doors["inbox"]
     may = {name for name, column in jobs.items() if column.insertable}
     unique = column(db, "select count(*) from pg_index where indrelid = 'pgqueue.jobs'::regclass"
@@ -89,8 +89,8 @@ def test_every_door_has_the_columns_that_a_producer_may_set(db: Db) -> None:
     assert len(contract().targets) == unique[0]
 
 
-def test_the_catalogues_own_inbox_wins() -> None:
-    """What is derived gives way as soon as contract.json has the view."""
+def test_a_door_is_what_the_catalogue_says() -> None:
+    """The inbox has the columns that contract.json gives it, whatever jobs has."""
     data: dict[str, Any] = {"relations": [], "functions": [], "targets": [], "constraints": []}
     row = ["payload", "text", False, False, True]
     found = from_json({**data, "columns": [["jobs", *row], ["inbox", *row]]})

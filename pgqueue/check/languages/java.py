@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgqueue.check.languages.literals import Text, escape, joined
+from pgqueue.check.languages.literals import Text, escape, joined, scanned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,22 +13,12 @@ if TYPE_CHECKING:
     from pgqueue.check.model import Fragment
 
 _NEXT = re.compile(r'//[^\n]*|/\*.*?(?:\*/|\Z)|\'(?:\\.|[^\'\\\n])+\'|"""|"', re.DOTALL)
+_QUOTES = frozenset({'"', '"""'})
 
 
 def fragments(text: str) -> Iterator[Fragment]:
     """The SQL in string literals of a Java file."""
-    return joined(_literals(text), text, "java")
-
-
-def _literals(text: str) -> Iterator[Text]:
-    i = 0
-    while (found := _NEXT.search(text, i)) is not None:
-        if not found[0].startswith('"'):
-            i = found.end()
-            continue
-        literal = _literal(text, found.start(), found[0])
-        yield literal
-        i = literal.end
+    return joined(scanned(text, _NEXT, _QUOTES, _literal), text, "java")
 
 
 def _literal(text: str, start: int, mark: str) -> Text:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgqueue.check.model import SPLICED, Fragment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _SIMPLE = {
     "n": "\n",
@@ -92,6 +92,30 @@ def hole_end(text: str, i: int, *, depth: int = 1) -> int:
                 i = i if end < 0 or "\n" in text[i:end] else end
         i += 1
     return i
+
+
+def scanned(
+    text: str,
+    tokens: re.Pattern[str],
+    quotes: frozenset[str],
+    read: Callable[[str, int, str], Text],
+) -> Iterator[Text]:
+    """
+    Each literal of a file, comments and the like stepped over.
+
+    Args:
+        text: The file.
+        tokens: Finds what opens a literal, and what may hold a quote that opens none.
+        quotes: What of that opens a literal.
+        read: The literal that begins at an offset with such a quote.
+    """
+    i = 0
+    while (found := tokens.search(text, i)) is not None:
+        i = found.end()
+        if found[0] in quotes:
+            literal = read(text, found.start(), found[0])
+            yield literal
+            i = literal.end
 
 
 def joined(texts: Iterable[Text], source: str, language: str) -> Iterator[Fragment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgqueue.check.languages.literals import Text, escape, hole_end, joined
+from pgqueue.check.languages.literals import Text, escape, hole_end, joined, scanned
 from pgqueue.check.model import PARAMETER, SPLICED
 
 if TYPE_CHECKING:
@@ -19,22 +19,12 @@ _NEXT = re.compile(
     re.DOTALL,
 )
 _TAG = re.compile(r"[\w)\]>]\s*$")
+_QUOTES = frozenset({'"', "'", "`"})
 
 
 def fragments(text: str) -> Iterator[Fragment]:
     """The SQL in string and template literals of a TypeScript file."""
-    return joined(_literals(text), text, "ts")
-
-
-def _literals(text: str) -> Iterator[Text]:
-    i = 0
-    while (found := _NEXT.search(text, i)) is not None:
-        if found[0] not in {'"', "'", "`"}:
-            i = found.end()
-            continue
-        literal = _literal(text, found.start(), found[0])
-        yield literal
-        i = literal.end
+    return joined(scanned(text, _NEXT, _QUOTES, _literal), text, "ts")
 
 
 def _literal(text: str, start: int, mark: str) -> Text:

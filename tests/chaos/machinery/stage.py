@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.chaos.server import Server
 from tests.support.cluster import wanted_version
 from tests.support.databases import violations
-from tests.support.psql import INSTALL_SQL, psql
+from tests.support.wait import eventually
 from tests.support.workers import worker_process
 
 if TYPE_CHECKING:
@@ -66,16 +66,10 @@ class Stage:
         running = worker_process(dsn or self.dsn(), self.directory, name=name, **options)
         return self._opened.enter_context(running)
 
-    def install(self) -> None:
-        """Create the database with the schema."""
-        with self.server.connect() as conn:
-            conn.execute(f"create database {DATABASE}")
-        psql(self.dsn(), file=INSTALL_SQL, seconds=120)
-
     def __enter__(self) -> Self:
         try:
             self.server.start()
-            self.install()
+            self.server.install(DATABASE)
         except BaseException:
             self.close()
             raise
@@ -104,8 +98,5 @@ class Stage:
 def seconds_until(fact: Callable[[], object], *, seconds: float = 60.0, what: str = "") -> float:
     """How long it takes until *fact* is true; fails after *seconds*."""
     began = time.monotonic()
-    while not fact():
-        if time.monotonic() - began > seconds:
-            raise AssertionError(f"not true within {seconds:g} s: {what or fact}")
-        time.sleep(0.01)
+    eventually(fact, seconds=seconds, what=what)
     return time.monotonic() - began
