@@ -39,6 +39,12 @@ help: ## Show the targets
 demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show the views
 	$(call step,demo,$(BIN)/pgqueue demo)
 
+# Each runs one application of workers/ end to end and cleans up.
+APPS :=
+.PHONY: $(APPS)
+$(APPS): $(STAMP)
+	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)
+
 .PHONY: test
 test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
 	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest -n auto $(ARGS))

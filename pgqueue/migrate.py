@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -31,16 +31,27 @@ from pgqueue.errors import (
 from pgqueue.sqlfiles import Manifest, SqlFile, manifest, query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pgqueue.connection import BoundedConnection
 
-__all__ = ["Change", "Migration", "installed_version", "migrate", "migration_sql"]
+__all__ = [
+    "Change",
+    "Migration",
+    "installed_version",
+    "migrate",
+    "migration_sql",
+    "note_warning",
+    "patiently",
+    "run_file",
+]
 
 # An index on a large table takes its time; nothing takes this long.
 STATEMENT_SECONDS = 3600.0
 LOCK_ATTEMPTS = 10
 _PAUSE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 _log = logging.getLogger("pgqueue.migrate")
 
@@ -121,8 +132,8 @@ def migrate(
         if dry_run:
             return _plan(source, _recorded(conn))
         warnings: dict[str, None] = {}  # a set that keeps its order
-        conn.add_notice_handler(lambda diag: _note(diag, warnings))
-        done = _with_patience(conn, source)
+        conn.add_notice_handler(lambda diag: note_warning(diag, warnings))
+        done = patiently(conn, lambda: _install(conn, source))
     done = replace(done, seconds=time.monotonic() - began, warnings=tuple(warnings))
     log.event(
         _log,
@@ -212,11 +223,17 @@ def _plan(source: Manifest, recorded: Iterable[int]) -> Migration:
     )
 
 
-def _with_patience(conn: BoundedConnection, source: Manifest) -> Migration:
+def patiently(conn: BoundedConnection, install: Callable[[], T]) -> T:
+    """
+    Run *install* in a transaction; again, if a lock is not granted.
+
+    Raises:
+        DatabaseUnavailable: It was not granted in any attempt.
+    """
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             with conn.transaction():
-                return _install(conn, source)
+                return install()
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as exc:
             if attempt == LOCK_ATTEMPTS:
                 raise DatabaseUnavailable(
@@ -231,36 +248,49 @@ def _with_patience(conn: BoundedConnection, source: Manifest) -> Migration:
 def _install(conn: BoundedConnection, source: Manifest) -> Migration:
     conn.execute(query("migrate_lock"))
     for file in source.before:
-        _run_file(conn, file)
+        run_file(conn, file)
     plan = _plan(source, _recorded(conn))
     before = _objects(conn)
     for file in source.migrations:
         if file.name in plan.migrations:
-            _run_file(conn, file)
+            run_file(conn, file)
     missing = {file.version for file in source.migrations} - set(_recorded(conn))
     if missing:
         raise PgqueueError(f"migration {min(missing, key=str)} does not record itself")
     for file in source.after:
-        _run_file(conn, file)
+        run_file(conn, file)
     return replace(plan, changes=_changes(before, _objects(conn)), dry_run=False)
 
 
-def _note(diag: psycopg.errors.Diagnostic, warnings: dict[str, None]) -> None:
+def note_warning(diag: psycopg.errors.Diagnostic, warnings: dict[str, None]) -> None:
+    """Keep the text of a warning, once."""
     if diag.severity_nonlocalized == "WARNING" and diag.message_primary:
         warnings[diag.message_primary] = None
 
 
-def _run_file(conn: BoundedConnection, file: SqlFile) -> None:
+def run_file(conn: BoundedConnection, file: SqlFile, *, folder: str = "sql/") -> None:
+    """
+    Run one file, in the installer's transaction.
+
+    Args:
+        conn: In a transaction.
+        file: Of the product, or of an application.
+        folder: Put before its name in messages.
+
+    Raises:
+        PgqueueError: A statement failed; says where.
+        psycopg.Error: A lock was not granted.
+    """
     try:
         # No parameters: psycopg then sends all statements of the file at once.
         conn.execute(file.text.encode())
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise
     except psycopg.Error as exc:
-        raise _explained(exc, file) from exc
+        raise _explained(exc, f"{folder}{file.path}", file.text) from exc
 
 
-def _explained(exc: psycopg.Error, file: SqlFile) -> PgqueueError:
+def _explained(exc: psycopg.Error, where: str, text: str) -> PgqueueError:
     message = exc.diag.message_primary or str(exc)
     if isinstance(exc, psycopg.errors.InsufficientPrivilege):
         return PermissionDenied(
@@ -272,11 +302,10 @@ def _explained(exc: psycopg.Error, file: SqlFile) -> PgqueueError:
     ours = translated(exc)
     if isinstance(ours, DatabaseUnavailable | NotPrimary):
         return ours
-    where = file.path
     if exc.diag.statement_position:
-        line = file.text.count("\n", 0, int(exc.diag.statement_position) - 1) + 1
+        line = text.count("\n", 0, int(exc.diag.statement_position) - 1) + 1
         where = f"{where} line {line}"
-    return PgqueueError(f"sql/{where}: {message}", hint=exc.diag.message_hint)
+    return PgqueueError(f"{where}: {message}", hint=exc.diag.message_hint)
 
 
 def _recorded(conn: BoundedConnection) -> list[int]:

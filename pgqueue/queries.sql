@@ -152,3 +152,18 @@ select (select pg_catalog.array_agg(a.attname::text order by a.attname)
         where a.attrelid = i.indrelid and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
 from pg_catalog.pg_index i
 where i.indrelid = %s and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null;
+
+-- name: app_migrations
+select m.version, m.name from pgqueue.app_migrations m where m.app = %s order by m.version;
+
+-- name: app_opened
+select pgqueue.app_opened(%s);
+
+-- name: app_migrated
+select pgqueue.app_migrated(%s, %s, %s);
+
+-- name: app_script_opened
+do $$ begin perform pgqueue.app_opened('NAME', 0000); end $$;
+
+-- name: app_script_migrated
+do $$ begin perform pgqueue.app_migrated('NAME', 0000, 'FILE'); end $$;

@@ -243,7 +243,7 @@ def load_app(app: str) -> Registry:
         ConfigurationError: The module is missing or broken, or declares no handlers.
     """
     module_name, _, attribute = app.partition(":")
-    module = _import(module_name)
+    module = import_module(module_name)
     if attribute:
         registry = getattr(module, attribute, None)
         if not isinstance(registry, Registry):
@@ -259,9 +259,14 @@ def load_app(app: str) -> Registry:
     return registry
 
 
-def _import(name: str) -> ModuleType:
-    if _is_path(name) or not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigurationError(f"{name!r} is not the name of a module", hint=_instead_of(name))
+def import_module(name: str) -> ModuleType:
+    """
+    Import a module of an application, from the current directory first.
+
+    Raises:
+        ConfigurationError: It is missing or broken; says which, and where.
+    """
+    check_module_name(name)
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -287,6 +292,17 @@ def _import(name: str) -> ModuleType:
         raise ConfigurationError(
             f"app {name} does not import: {type(exc).__name__}: {exc}{_where(exc)}"
         ) from exc
+
+
+def check_module_name(name: str) -> None:
+    """
+    Make sure that *name* can be a module's.
+
+    Raises:
+        ConfigurationError: It cannot; a path says what to write instead.
+    """
+    if _is_path(name) or not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(f"{name!r} is not the name of a module", hint=_instead_of(name))
 
 
 def _is_path(name: str) -> bool:

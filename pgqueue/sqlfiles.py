@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pgqueue.errors import ConfigurationError
 
-__all__ = ["Manifest", "SqlFile", "find_sql_dir", "manifest", "query", "read_manifest"]
+__all__ = ["Manifest", "SqlFile", "find_sql_dir", "manifest", "query", "read_manifest", "read_sql"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _INCLUDE = re.compile(r"\\ir\s+(\S+)\s*$")
@@ -130,17 +130,36 @@ def _includes(path: Path) -> list[str]:
 
 
 def _read(folder: Path, path: str) -> SqlFile:
+    numbered = _MIGRATION.match(path)
     try:
-        text = (folder / path).read_text("utf-8")
+        return read_sql(folder / path, shown=path, version=int(numbered[1]) if numbered else None)
     except OSError as exc:
         raise ConfigurationError(f"install.sql names {path}, which cannot be read") from exc
+
+
+def read_sql(path: Path, *, shown: str, version: int | None = None) -> SqlFile:
+    """
+    Read one file of statements.
+
+    Args:
+        path: Where it lies.
+        shown: What messages call it.
+        version: Its number, if it is a migration.
+
+    Raises:
+        ConfigurationError: It is no UTF-8, or holds a psql command.
+        OSError: It cannot be read.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{shown} is no UTF-8: {exc}") from exc
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith("\\"):
             raise ConfigurationError(
-                f"{path} line {number}: a psql command; only install.sql may hold them"
+                f"{shown} line {number}: a psql command; only install.sql may hold them"
             )
-    numbered = _MIGRATION.match(path)
-    return SqlFile(path, text, int(numbered[1]) if numbered else None)
+    return SqlFile(shown, text, version)
 
 
 def query(name: str) -> bytes:

@@ -8,6 +8,13 @@ comment on column pgqueue.migrations.name is 'Name of the file.';
 comment on column pgqueue.migrations.applied_at is 'When it ran.';
 comment on column pgqueue.migrations.applied_by is 'The login that ran it.';
 
+comment on table pgqueue.app_migrations is 'The migrations of applications that have run: pgqueue migrate --app NAME.';
+comment on column pgqueue.app_migrations.app is 'The application, and its schema.';
+comment on column pgqueue.app_migrations.version is 'Number of the file in its folder sql.';
+comment on column pgqueue.app_migrations.name is 'Name of the file.';
+comment on column pgqueue.app_migrations.applied_at is 'When it ran.';
+comment on column pgqueue.app_migrations.applied_by is 'The login that ran it.';
+
 comment on table pgqueue.installed_objects is 'What the last install left in the schema: pgqueue.drift() compares.';
 comment on column pgqueue.installed_objects.kind is 'function, table, view, sequence, index, constraint or trigger.';
 comment on column pgqueue.installed_objects.name is 'Its name.';

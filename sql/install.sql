@@ -62,6 +62,7 @@ $$;
 \ir functions/maintain.sql
 \ir functions/verify.sql
 \ir functions/catalogue.sql
+\ir functions/applications.sql
 \ir views/job_status.sql
 \ir views/schedules.sql
 \ir views/statistics.sql

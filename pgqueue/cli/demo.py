@@ -7,9 +7,14 @@ import click
 from pgqueue.cli.base import Command, state
 
 
-@click.command(cls=Command, data=False, examples=("pgqueue demo", "pgqueue demo --keep"))
+@click.command(
+    cls=Command,
+    data=False,
+    examples=("pgqueue demo", "pgqueue demo --keep", "pgqueue demo --app workers.market"),
+)
+@click.option("--app", metavar="PACKAGE", help="The demo of this application; by default our own.")
 @click.option("--keep", is_flag=True, help="Leave the database and the server for a look around.")
-def demo(*, keep: bool) -> None:
+def demo(*, app: str | None, keep: bool) -> None:
     """
     See it work: a server, a worker, jobs, and the views.
 
@@ -18,4 +23,4 @@ def demo(*, keep: bool) -> None:
     """
     from pgqueue.demo import run  # noqa: PLC0415
 
-    run(state().dsn, keep=keep)
+    run(state().dsn, app=app, keep=keep)

@@ -17,7 +17,7 @@ from pgqueue.demo.telling import indented
 from pgqueue.errors import PgqueueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["WorkerProcess", "worker_process"]
 
@@ -80,7 +80,9 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker_process(app: str, dsn: str, *, folder: Path) -> Iterator[WorkerProcess]:
+def worker_process(
+    app: str, dsn: str, *, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[WorkerProcess]:
     """
     Start a worker; whatever happens, it is gone at the end.
 
@@ -88,6 +90,7 @@ def worker_process(app: str, dsn: str, *, folder: Path) -> Iterator[WorkerProces
         app: The module of its handlers.
         dsn: Its database; passed in the environment, which is not public as arguments are.
         folder: The directory to look for *app* from.
+        environment: More variables.
     """
     with tempfile.TemporaryDirectory(prefix="pgqueue-demo-") as temporary:
         log = Path(temporary) / "worker.log"
@@ -96,7 +99,12 @@ def worker_process(app: str, dsn: str, *, folder: Path) -> Iterator[WorkerProces
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=folder,
-                env={**os.environ, "PGQUEUE_DSN": dsn, "PYTHONUNBUFFERED": "1"},
+                env={
+                    **os.environ,
+                    **(environment or {}),
+                    "PGQUEUE_DSN": dsn,
+                    "PYTHONUNBUFFERED": "1",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=subprocess.STDOUT,

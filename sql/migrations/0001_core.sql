@@ -17,6 +17,18 @@ create table pgqueue.migrations (
 );
 insert into pgqueue.migrations (version, name) values (1, 'core');
 
+-- The same for applications that install their own SQL beside this schema, each in a schema of its name.
+create table pgqueue.app_migrations (
+    app text not null,
+    version integer not null,
+    name text not null,
+    applied_at timestamptz not null default clock_timestamp(),
+    applied_by text not null default session_user,
+    constraint app_migrations_pkey primary key (app, version),
+    constraint app_migrations_app_check check (app ~ '^[a-z_][a-z0-9_]{0,62}$'),
+    constraint app_migrations_version_check check (version between 1 and 9999)
+);
+
 -- What the last install left in the catalogue, so that drift() can name what somebody changed since.
 create table pgqueue.installed_objects (
     kind text not null,

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pgqueue import PgqueueError, load_app
 from pgqueue.demo.process import worker_process
+from pgqueue.migrate_app import migrate_app
 from pgqueue.testing import assert_enqueued, drain, refute_enqueued
 from tests.support.psql import REPOSITORY
 from tests.support.wait import eventually
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.support.cluster import Cluster
 
-PRICES_SQL = REPOSITORY / "workers" / "demo" / "sql" / "prices.sql"
 PRICE = {
     "sku": "HAM-1",
     "name": "Hammer",
@@ -38,9 +38,9 @@ IMPORT = "insert into pgqueue.jobs (job_type, payload) values ('import_prices', 
 
 
 @pytest.fixture
-def shop(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+def shop(dsn: str, db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
     """A connection to a database with the demo's own tables."""
-    db.execute(PRICES_SQL.read_bytes())
+    migrate_app("workers.demo", dsn)
     return db
 
 
@@ -92,7 +92,7 @@ def test_an_import_is_partial_and_a_second_one_changes_nothing(
     refute_enqueued(shop, "price_statistics")
 
 
-@pytest.mark.parametrize("file", ["../sql/prices.sql", "missing.csv"])
+@pytest.mark.parametrize("file", ["../sql/roles.sql", "missing.csv"])
 def test_a_file_that_is_not_data_fails_the_import_at_once(
     shop: psycopg.Connection[Any], file: str
 ) -> None:

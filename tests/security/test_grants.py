@@ -53,7 +53,8 @@ _CALLS = {
 }
 # Called by our own functions and triggers, or by the schema's owner.
 _INTERNAL = _set(
-    """after_finish attempts_allowed backoff callback_host cancel_waiting catalogue
+    """after_finish app_migrated app_opened attempts_allowed backoff callback_host
+    cancel_waiting catalogue
     check_acyclic check_enqueue check_isolation check_job check_time_zone check_worker
     clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
     cron_field cron_fields cron_parse cron_time cron_wall disable_tenants effective_queue
@@ -74,7 +75,8 @@ _VIEWS = _set(
     running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
 )
 _TABLES = _set(
-    """attempts blocked callback_secrets completions dependencies finished installed_objects
+    """app_migrations attempts blocked callback_secrets completions dependencies
+    finished installed_objects
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings stats stats_log tenants workers"""
 )

@@ -105,6 +105,7 @@ def worker_process(
     dsn: str,
     tmp: Path,
     *,
+    app: str = APP,
     environment: Mapping[str, str] | None = None,
     until: str = "worker registered",
     wrapper: Sequence[str] = (),
@@ -116,6 +117,7 @@ def worker_process(
     Args:
         dsn: Its database.
         tmp: Where its log goes.
+        app: The module of its handlers.
         environment: More variables.
         until: What it logs when it works.
         wrapper: Put before the command, for example to enter a network namespace.
@@ -123,7 +125,7 @@ def worker_process(
     """
     options.setdefault("name", "process")
     spec = {
-        "apps": [APP],
+        "apps": [app],
         "settings": WorkerSettings(**options).to_json(),
         "log_level": "INFO",
         "log_json": False,

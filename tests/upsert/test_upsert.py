@@ -303,11 +303,12 @@ def test_ddl_and_database_give_the_same_function(stock: Db, dsn: str, tmp_path: 
 
 
 def test_the_demos_function_is_what_is_generated() -> None:
-    """workers/demo/sql/prices.sql holds it under the table that it is made from."""
-    file = REPOSITORY / "workers" / "demo" / "sql" / "prices.sql"
-    words = ("demo.prices", "--key", "sku", "--touch", "updated_at", "--schema", str(file))
+    """workers/demo holds it beside the table that it is made from."""
+    folder = REPOSITORY / "workers" / "demo" / "sql"
+    table, function = folder / "0001_prices.sql", folder / "functions" / "upsert_prices.sql"
+    words = ("demo.prices", "--key", "sku", "--touch", "updated_at", "--schema", str(table))
 
-    assert file.read_text(encoding="utf-8").endswith(_write("", *words))
+    assert function.read_text(encoding="utf-8") == _write("", *words)
 
 
 def test_types_of_other_schemas_and_collations_are_kept(db: Db, dsn: str) -> None:
