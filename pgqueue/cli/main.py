@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "bench": ("bench", "bench"),
     },
     "Develop": {
+        "new": ("new", "new"),
         "check": ("check", "check"),
         "upsert": ("upsert", "upsert"),
     },
