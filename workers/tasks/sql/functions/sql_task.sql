@@ -46,13 +46,3 @@ end
 $$;
 revoke all on function tasks.run(text, jsonb) from public;
 comment on function tasks.run(text, jsonb) is 'Call an allowed function: what the handler of sql_task does.';
-
-do $$
-begin
-    if exists (select from pg_catalog.pg_roles r where r.rolname = 'pgqueue_worker') then
-        grant usage on schema tasks to pgqueue_worker;
-        grant select on tasks.allowed_functions to pgqueue_worker;
-        grant execute on function tasks.run(text, jsonb) to pgqueue_worker;
-    end if;
-end
-$$;
