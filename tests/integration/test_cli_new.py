@@ -49,6 +49,15 @@ def test_its_tests_pass_as_it_is(shop: Path, cluster: Cluster) -> None:
     assert "6 passed" in done.stdout
 
 
+def test_its_demo_plays(shop: Path, cluster: Cluster) -> None:
+    """`make demo` installs it, runs a real worker, and shows that repeating changes nothing."""
+    dsn = cluster.dsn(cluster.maintenance_dbname)
+    done = run(shop, "pgqueue", "demo", "--app", "shop", PGQUEUE_DSN=dsn)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"created": 0, "skipped": 1' in done.stdout
+
+
 @pytest.mark.parametrize("words", [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)])
 def test_it_is_clean(shop: Path, words: tuple[str, ...]) -> None:
     """Ruff and mypy, with the settings that it brings, have nothing to say."""
@@ -66,6 +75,7 @@ def test_its_make_targets_are_listed(shop: Path) -> None:
 
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         "help",
+        "demo",
         "migrate",
         "worker",
         "enqueue",

@@ -8,14 +8,12 @@ import pytest
 
 import workers.tasks
 from pgqueue import load_app
-from tests.support.psql import REPOSITORY, psql
+from pgqueue.migrate_app import migrate_app
 
 if TYPE_CHECKING:
     import psycopg
 
     from pgqueue import Registry
-
-SQL = REPOSITORY / "workers" / "tasks" / "sql"
 
 
 @pytest.fixture
@@ -27,6 +25,5 @@ def app() -> Registry:
 @pytest.fixture
 def installed(dsn: str, db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
     """The database with the schema of the application in it."""
-    psql(dsn, file=SQL / "0001_tasks.sql")
-    psql(dsn, file=SQL / "functions" / "sql_task.sql")
+    migrate_app(workers.tasks.__name__, dsn)
     return db

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgqueue import ConfigurationError
+from tests.support.applications import survive_kill
 from tests.support.psql import REPOSITORY
 from tests.support.wait import eventually
 from tests.support.workers import (
@@ -20,7 +19,6 @@ from tests.support.workers import (
     reaches,
     status,
     work_off,
-    worker_process,
     working,
 )
 from workers.tasks.commands import load
@@ -223,15 +221,17 @@ def test_a_killed_workers_command_runs_again_elsewhere(
     )
     allow(program, more=f"seconds = 30\nenvironment = {{ HERE = '{tmp_path}' }}")
     job_id = enqueue(db, "shell", command="it")
-    options: dict[str, Any] = {"app": "workers.tasks", "lease_seconds": 2}
-    with worker_process(dsn, tmp_path, name="first", **options) as first:
-        eventually((tmp_path / "runs").exists, seconds=20, what="the command runs")
-        os.kill(first.process.pid, signal.SIGKILL)
-        first.ends()
-    with worker_process(dsn, tmp_path, name="second", **options):
-        (tmp_path / "gate").touch()
-        reaches(db, job_id, "succeeded", seconds=60)
+    ended = survive_kill(
+        dsn,
+        db,
+        tmp_path,
+        "workers.tasks",
+        job_id,
+        middle=lambda: eventually((tmp_path / "runs").exists, seconds=20, what="the command runs"),
+        after=(tmp_path / "gate").touch,
+    )
 
+    assert ended.status == "succeeded"
     assert attempts(db, job_id) == ["lost"]
     assert (tmp_path / "runs").read_text().split() == [str(job_id)] * 2
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from tests.support.applications import survive_kill
 from tests.support.wait import eventually
-from tests.support.workers import attempts, enqueue, reaches, status, work_off, worker_process
+from tests.support.workers import attempts, enqueue, status, work_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,12 +137,17 @@ def test_a_kill_in_the_middle_leaves_the_effect_once(
     gate.execute("select pg_advisory_lock(4711)")
     job_id = enqueue(shop, "sql_task", function="wait_at_gate", arguments={"day": "2026-03-01"})
     waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-    with worker_process(dsn, tmp_path, app=APP, name="first", lease_seconds=2) as first:
-        eventually(lambda: shop.execute(waiting).fetchone() == (1,), seconds=20, what="it runs")
-        os.kill(first.process.pid, signal.SIGKILL)
-        first.ends()
-    gate.execute("select pg_advisory_unlock(4711)")
-    with worker_process(dsn, tmp_path, app=APP, name="second", lease_seconds=2):
-        reaches(shop, job_id, "succeeded", seconds=60)
+    ended = survive_kill(
+        dsn,
+        shop,
+        tmp_path,
+        APP,
+        job_id,
+        middle=lambda: eventually(
+            lambda: shop.execute(waiting).fetchone() == (1,), seconds=20, what="it runs"
+        ),
+        after=lambda: gate.execute("select pg_advisory_unlock(4711)"),
+    )
 
+    assert ended.status == "succeeded"
     assert (attempts(shop, job_id), days(shop)) == (["lost"], 1)

@@ -1,6 +1,5 @@
--- Which SQL functions the job type sql_task may call.
+-- Which SQL functions the job type sql_task may call. `pgqueue migrate --app` has made the schema.
 
-create schema tasks;
 comment on schema tasks is 'Ready handlers: what jobs of type sql_task may call.';
 
 -- Names and not regprocedure: pg_upgrade refuses tables with such columns.

@@ -1,8 +1,7 @@
--- Who may do what. The role exists where pgqueue was installed by somebody who may create roles.
-
+-- What workers may do here. The role is optional: without it, the schema's owner runs them.
 do $$
 begin
-    if exists (select from pg_catalog.pg_roles r where r.rolname = 'pgqueue_worker') then
+    if to_regrole('pgqueue_worker') is not null then
         grant usage on schema tasks to pgqueue_worker;
         grant select on tasks.allowed_functions to pgqueue_worker;
         grant execute on function tasks.run(text, jsonb) to pgqueue_worker;
