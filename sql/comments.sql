@@ -44,6 +44,8 @@ comment on column pgqueue.job_types.backoff_cap is 'What it never exceeds.';
 comment on column pgqueue.job_types.retention is 'How long finished jobs are kept.';
 comment on column pgqueue.job_types.description is 'What it does.';
 comment on column pgqueue.job_types.operator_managed is 'True: what workers declare about this type is ignored.';
+comment on column pgqueue.job_types.detour is 'Bits: why its jobs take the long way through route_inserted(); 0 = they need not.';
+comment on column pgqueue.job_types.plain is 'Its jobs may take the short way: enabled, no detour, not one of pgqueue''s own.';
 comment on column pgqueue.job_types.registered_at is 'When its declaration last changed.';
 
 comment on table pgqueue.queues is 'Queues that somebody paused or described. A queue needs no row here to exist.';

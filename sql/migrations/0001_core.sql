@@ -70,6 +70,8 @@ create table pgqueue.job_types (
     retention interval,
     description text,
     operator_managed boolean not null default false,
+    detour integer not null default 0,
+    plain boolean not null generated always as (enabled and detour = 0 and not starts_with(job_type, 'pgqueue.')) stored,
     registered_at timestamptz not null default clock_timestamp(),
     constraint job_types_job_type_check check (length(job_type) between 1 and 100),
     constraint job_types_queue_check check (length(queue) between 1 and 63),

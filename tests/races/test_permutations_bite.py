@@ -55,8 +55,8 @@ MUTANTS = [
         [
             (
                 "route_inserted",
-                "and not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first))",
-                """and not (pg_try_advisory_lock_shared(7067001, hashtext(v_first))
+                "if not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first))",
+                """if not (pg_try_advisory_lock_shared(7067001, hashtext(v_first))
                     and pg_advisory_unlock_shared(7067001, hashtext(v_first)))""",
             )
         ],

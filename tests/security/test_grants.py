@@ -100,7 +100,7 @@ _HIDDEN_FROM_PRODUCER = {
     ),
     "job_types": _set(
         """paused_at paused_reason timeout backoff_base backoff_factor backoff_cap retention
-        operator_managed registered_at"""
+        operator_managed registered_at detour plain"""
     ),
     "settings": _set(
         "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace"

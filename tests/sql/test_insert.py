@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from psycopg.errors import CheckViolation
 
 from tests.support.sqljobs import (
     claim,
@@ -118,6 +119,79 @@ def test_a_multi_row_insert_keeps_its_order(db: Db) -> None:
     found = [int(job.payload[6:-1]) for job in claim(db, worker(db), 1000)]
 
     assert found == list(range(1, 1001))
+
+
+_RARE = {
+    "run_at": "'2000-01-01'",
+    "expires_at": "'2100-01-01'",
+    "max_attempts": "1",
+    "timeout": "'1 s'",
+    "idempotency_key": "'k'",
+    "unique_key": "'k'",
+    "tenant_id": "'t'",
+    "headers": "'{}'",
+    "notify": "true",
+    "feed": "'f'",
+    "callback_url": "'https://a.example/'",
+    "callback_of": "gen_random_uuid()",
+    "on_parent_failure": "'run'",
+}
+
+
+_REFUSE_THE_LONG_WAY = r"""do $$ begin
+    execute regexp_replace(pg_get_functiondef('pgqueue.job_limit'::regproc),
+        'BEGIN ATOMIC.*', $a$return 'the long way'$a$);
+end $$"""
+
+
+def _takes_the_short_way(db: Db, columns: str = "", values: str = "") -> bool:
+    """Whether the INSERT gets through although the long way, which asks job_limit(), refuses."""
+    try:
+        with db.transaction(force_rollback=True):
+            db.execute(_REFUSE_THE_LONG_WAY)
+            db.execute(f"insert into pgqueue.jobs (job_type{columns}) values ('t'{values})")
+    except CheckViolation as error:
+        if error.diag.constraint_name == "the long way":
+            return False
+        raise
+    return True
+
+
+def test_a_plain_row_takes_the_short_way(db: Db) -> None:
+    """A registered type and no rare column: one statement routes it, with or without a queue."""
+    db.execute("insert into pgqueue.job_types (job_type, queue) values ('t', 'q')")
+    rare = [c for c, v in _RARE.items() if _takes_the_short_way(db, f", {c}", f", {v}")]
+
+    assert _takes_the_short_way(db)
+    assert _takes_the_short_way(db, ", queue, priority, payload", """, 'r', 0, '{"a": 1}'""")
+    assert rare == []
+    assert not _takes_the_short_way(db, "", "), ('t'")
+
+
+@pytest.mark.parametrize("change", ["detour = 4", "enabled = false", "job_type = 'other'"])
+def test_no_job_takes_the_short_way_past_what_its_type_wants(db: Db, change: str) -> None:
+    """A bit of detour, a disabled type, an unknown type."""
+    db.execute("insert into pgqueue.job_types (job_type) values ('t')")
+    db.execute(f"update pgqueue.job_types set {change} where job_type = 't'".encode())
+
+    assert not _takes_the_short_way(db)
+
+
+def test_both_ways_put_a_plain_row_in_the_same_place(db: Db) -> None:
+    """The row of ready differs in its id, its position and its time only."""
+    db.execute("insert into pgqueue.job_types (job_type) values ('t')")
+    for given in ({}, {"queue": "q"}, {"priority": 0}, {"payload": {"a": "x" * 3000}}):
+        insert(db, **given)
+        db.execute("update pgqueue.job_types set detour = 1")
+        insert(db, **given)
+        db.execute("update pgqueue.job_types set detour = 0")
+    rows = db.execute(
+        """select queue, priority, job_type, flags, attempts, expires_at
+           from pgqueue.ready order by pos"""
+    ).fetchall()
+
+    assert rows[::2] == rows[1::2]
+    assert len(rows) == 8
 
 
 def test_copy_enqueues(db: Db) -> None:

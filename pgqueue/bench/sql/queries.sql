@@ -20,6 +20,9 @@ alter table pgqueue_bench.plain add primary key (id);
 create function pgqueue_bench.id(p_table text, p_n bigint) returns uuid immutable language sql
 return ('018d0000-' || case p_table when 'ready' then '0001' when 'scheduled' then '0002' else '0003' end
     || '-7000-8000-' || lpad(to_hex(p_n), 12, '0'))::uuid;
+-- As a worker that has started once leaves it: jobs of a type that nobody has registered are routed the long way.
+select pgqueue.set_job_type('bench_noop', p_operator_managed => false);
+select pgqueue.set_job_type('bench_stamp', p_operator_managed => false);
 create table pgqueue_bench.effects (job_id uuid primary key, note text not null);
 
 -- name: uninstall

@@ -2,8 +2,8 @@
 -- function: pgqueue.route_inserted()
 -- caught as: late_wake_up
 -- replace
-        and not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first))
+    if not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first))
 -- with
-        and not (pg_try_advisory_lock_shared(7067001, hashtext(v_first))
-            and pg_advisory_unlock_shared(7067001, hashtext(v_first)))
+    if not (pg_try_advisory_lock_shared(7067001, hashtext(v_first))
+        and pg_advisory_unlock_shared(7067001, hashtext(v_first)))
 -- end
