@@ -181,6 +181,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_child record;
+    v_flags integer;
     v_bad uuid[] := array(
         select f.job_id from pgqueue.finished f where f.job_id = any (p_parents) and f.status in ('failed', 'cancelled'));
     v_failed uuid[];
@@ -199,13 +200,14 @@ begin
                 and (p.parent_id is not null or not exists (select from pgqueue.dependencies d where d.job_id = b.job_id))
             order by b.job_id
         loop
-            delete from pgqueue.blocked b where b.job_id = v_child.job_id;
+            -- What was deleted, not what was read: mark_places() may have marked the row in between, without its jobs row.
+            delete from pgqueue.blocked b where b.job_id = v_child.job_id returning b.flags into v_flags;
             if v_child.failed_parent is null then
                 perform pgqueue.place(v_child.job_id, coalesce(v_child.run_at, '-infinity'), 'run_at', v_child.queue,
-                    v_child.priority, v_child.job_type, v_child.attempts, v_child.flags);
+                    v_child.priority, v_child.job_type, v_child.attempts, v_flags);
             else
                 delete from pgqueue.dependencies d where d.job_id = v_child.job_id;
-                perform pgqueue.finish_waiting(v_child.job_id, v_child.job_type, v_child.queue, v_child.attempts, v_child.flags & ~16,
+                perform pgqueue.finish_waiting(v_child.job_id, v_child.job_type, v_child.queue, v_child.attempts, v_flags & ~16,
                     format('job %s, which it depends on, did not succeed', v_child.failed_parent), 'parent_failed', 'failed');
                 v_failed := v_failed || v_child.job_id;
             end if;

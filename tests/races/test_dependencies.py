@@ -163,6 +163,24 @@ def test_a_retry_waits_for_a_child_that_counts_on_the_end_of_its_parent(
     assert status(by, child) == "queued"
 
 
+def test_a_child_that_comes_while_its_parent_is_let_go_is_not_forgotten(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """The parent gets its mark after it was read as free to go, and before it is moved."""
+    db, holder, finisher = open_session(), open_session(), open_session()
+    first = claim_this(db, insert(db))
+    held, parent = sorted(value(db, _CHILD, first.job_id) for _ in range(2))
+    holder.execute("begin")
+    holder.execute("select from pgqueue.blocked where job_id = %s for update", (held,))
+    finished = sessions.start(finisher, "select pgqueue.complete(%s, %s)", *first.owned).blocked()
+    child = value(db, _CHILD, parent)
+    holder.execute("commit")
+    finished.rows()
+    db.execute("select pgqueue.complete(%s, %s)", claim_this(db, parent).owned)
+
+    assert status(db, child) == "queued"
+
+
 def _work(db: Db) -> int:
     by = worker(db)
     done = 0
