@@ -53,6 +53,20 @@ comment on column pgqueue.queues.queue is 'The queue.';
 comment on column pgqueue.queues.paused_at is 'Not null: its jobs do not start.';
 comment on column pgqueue.queues.paused_reason is 'Why, as given to pgqueue.pause_queue().';
 comment on column pgqueue.queues.description is 'What it is for.';
+comment on column pgqueue.queues.fair is 'True: its tenants take turns. Set by pgqueue.set_fairness().';
+
+comment on table pgqueue.tenant_settings is 'What was set for a tenant by pgqueue.set_tenant_weight(). A tenant needs no row here.';
+comment on column pgqueue.tenant_settings.tenant_id is 'The tenant; empty = jobs without one.';
+comment on column pgqueue.tenant_settings.weight is 'Its turns in a fair queue, for one of a tenant without a weight.';
+
+comment on table pgqueue.lane_marks is 'Where the lanes of fair queues stood, second by second; kept for ten seconds.';
+comment on column pgqueue.lane_marks.queue is 'The queue.';
+comment on column pgqueue.lane_marks.priority is '0 high, 1 normal, 2 low, 3 bulk.';
+comment on column pgqueue.lane_marks.mark is 'Later marks are higher.';
+comment on column pgqueue.lane_marks.first_pos is 'Position of the first job, or where the next one goes.';
+comment on column pgqueue.lane_marks.drawn_pos is 'The last position that had been drawn.';
+comment on column pgqueue.lane_marks.xid is 'Transactions that had drawn it have a lower id.';
+comment on column pgqueue.lane_marks.marked_at is 'When.';
 
 comment on table pgqueue.tenants is 'Logins that see one tenant''s jobs only. Change it with pgqueue.confine() and pgqueue.unconfine().';
 comment on column pgqueue.tenants.role_name is 'The login.';

@@ -3,11 +3,16 @@ What a worker remembers of the ready table: below which position it has seen not
 
 See sql/functions/claim.sql. Jobs can still appear below a floor, so a claim without floors (a
 sweep) is due before every sleep, and now and then while busy: at most 2 % of the time.
+
+In a fair queue (sql/functions/fairness.sql; its positions are even) a newcomer is placed beside the
+head as its producer saw it: behind claims that have not committed, and in a lane that ran empty up
+to two seconds back. There the floor follows that much later, so that no newcomer waits for a sweep.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +26,9 @@ PRIORITIES = 4
 SWEEP_COST_FACTOR = 50
 SWEEP_SECONDS_MIN = 0.05
 SWEEP_SECONDS_MAX = 5.0
+# Of a fair queue: how much later floors follow while its claims come full, and else.
+FAIR_LAG_FULL_SECONDS = 0.2
+FAIR_LAG_SECONDS = 2.5
 
 
 class Floors:
@@ -35,6 +43,7 @@ class Floors:
         self.queues = list(queues)
         self._floors = {queue: [0] * PRIORITIES for queue in queues}
         self._sweep_at = 0.0
+        self._fair: defaultdict[tuple[str, int], deque[tuple[float, int]]] = defaultdict(deque)
 
     def rotate(self) -> None:
         """Let the next queue come first: none is starved by another that is never empty."""
@@ -54,9 +63,30 @@ class Floors:
         pause = min(SWEEP_SECONDS_MAX, max(SWEEP_SECONDS_MIN, seconds * SWEEP_COST_FACTOR))
         self._sweep_at = time.monotonic() + pause
 
-    def saw(self, claimed: Iterable[Claimed]) -> None:
-        """Raise the floors to just above what was claimed."""
+    def saw(self, claimed: Iterable[Claimed], *, full: bool = True) -> None:
+        """
+        Raise the floors to just above what was claimed.
+
+        Args:
+            claimed: The jobs.
+            full: As many as the claim could take: there may be more.
+        """
+        now = time.monotonic()
         for job in claimed:
             floors = self._floors[job.queue]
             if job.pos >= floors[job.priority]:
-                floors[job.priority] = job.pos + 1
+                if job.pos % 2 == 0:
+                    self._saw_fair(job, now)
+                else:
+                    floors[job.priority] = job.pos + 1
+        before = now - (FAIR_LAG_FULL_SECONDS if full else FAIR_LAG_SECONDS)
+        for (queue, priority), seen in self._fair.items():
+            floors = self._floors[queue]
+            while seen and seen[0][0] < before:
+                floors[priority] = max(floors[priority], seen.popleft()[1])
+
+    def _saw_fair(self, job: Claimed, now: float) -> None:
+        seen = self._fair[job.queue, job.priority]
+        if seen and seen[-1][0] == now:
+            seen.pop()  # one entry per claim
+        seen.append((now, job.pos + 1))

@@ -183,7 +183,8 @@ create index jobs_callback_of_idx on pgqueue.jobs (callback_of) where callback_o
 
 -- Positions only grow; a job that comes back draws a new one. Workers' claim floors rest on this. Never CACHE: a session
 -- that drew 32 positions an hour ago would insert below every floor, and ahead of all who came in between.
-create sequence pgqueue.position_seq as bigint;
+-- In steps of 65,536: fair queues (fairness.sql) place jobs in between, at even positions, never beyond the last one drawn.
+create sequence pgqueue.position_seq as bigint increment by 65536;
 -- Fencing tokens: drawn at each claim, never reused. Never CACHE: a receiver rejects the lower of two tokens of a job, so a
 -- later claim by another session must draw a higher one.
 create sequence pgqueue.token_seq as bigint;
@@ -205,7 +206,8 @@ create table pgqueue.ready (
     job_type text not null,
     constraint ready_pkey primary key (job_id)
 );
-create unique index ready_claim_key on pgqueue.ready (queue, priority, pos);
+-- Not unique: two jobs of a fair queue may lie at one position, and nothing rests on positions being different.
+create index ready_claim_key on pgqueue.ready (queue, priority, pos) with (deduplicate_items = off);
 create index ready_expires_at_idx on pgqueue.ready (expires_at) where expires_at is not null;
 
 create table pgqueue.scheduled (

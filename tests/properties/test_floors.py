@@ -22,7 +22,9 @@ _PRODUCERS = 3
 _Step = tuple[str, int, int]
 _steps = st.lists(
     st.tuples(
-        st.sampled_from(["insert", "insert", "commit", "roll back", "claim", "hold", "let go"]),
+        st.sampled_from(
+            ["insert", "insert", "commit", "roll back", "claim", "hold", "let go", "mark"]
+        ),
         st.integers(0, _PRODUCERS - 1),
         st.integers(0, 3),
     ),
@@ -52,7 +54,8 @@ class _Queue:
         """One thing happens."""
         match what:
             case "insert":
-                self.pending[n].append(insert(self.producers[n], priority=number))
+                job_id = insert(self.producers[n], priority=number, tenant_id=f"t{n}")
+                self.pending[n].append(job_id)
             case "commit":
                 self.producers[n].commit()
                 self.committed += self.pending[n]
@@ -64,6 +67,8 @@ class _Queue:
                 self.claim(number + 1)
             case "hold":
                 claim(self.other, self.by, number + 1)
+            case "mark":
+                self.here.execute("select pgqueue.mark_lanes()")
             case _:
                 self.other.rollback()
 
@@ -101,6 +106,22 @@ def _check(dsn: str, steps: list[_Step], *, sweeps: bool) -> None:
 
 def test_floors_lose_no_late_commit(dsn: str) -> None:
     """Each committed job is claimed once, however late it came and whatever was rolled back."""
+
+    @_how
+    @given(steps=_steps)
+    def whatever_happens(steps: list[_Step]) -> None:
+        _check(dsn, steps, sweeps=True)
+
+    whatever_happens()
+
+
+def test_floors_lose_no_late_commit_of_a_fair_queue(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor with positions that are not drawn in order, and floors that rise at once."""
+    monkeypatch.setattr("pgqueue.worker.floors.FAIR_LAG_FULL_SECONDS", -1.0)
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute("select pgqueue.set_fairness('default')")
 
     @_how
     @given(steps=_steps)

@@ -65,7 +65,7 @@ def _drain(db: Db, by: int) -> list[tuple[int, int]]:
         )
         (floor,) = row(
             db,
-            "select 1 + max(s.last_value) - (select count(*) from pgqueue.ready)"
+            "select 1 + max(s.last_value) - 65536 * (select count(*) from pgqueue.ready)"
             " from pgqueue.position_seq s",
         )
         jobs, tokens = row(db, "select array_agg(job_id), array_agg(token) from pgqueue.running")
