@@ -9,6 +9,7 @@ Every error that pgqueue raises on purpose.
     ├── UniqueKeyTaken                  PQ005     4
     ├── InvalidArgument                 PQ006     2   9 where PostgreSQL refused the value
     ├── UseFunction                     PQ007     4
+    ├── QuotaExceeded                   PQ008     4
     ├── PermissionDenied                42501     5
     ├── UnknownJobType                  23514     3   at insert, or no handler here
     ├── JobTypeDisabled                 23514     4   at insert
@@ -53,6 +54,7 @@ __all__ = [
     "PayloadMismatch",
     "PermissionDenied",
     "PgqueueError",
+    "QuotaExceeded",
     "ResultNotSerializable",
     "SchemaMismatch",
     "UndecodablePayload",
@@ -152,6 +154,14 @@ class UseFunction(PgqueueError):
 
     sqlstate = "PQ007"
     code = "use_function"
+    exit_code = 4
+
+
+class QuotaExceeded(PgqueueError):
+    """The tenant has as many jobs waiting, or as much payload, as it may: try again later."""
+
+    sqlstate = "PQ008"
+    code = "quota_exceeded"
     exit_code = 4
 
 
@@ -289,6 +299,7 @@ _BY_SQLSTATE: dict[str, type[PgqueueError]] = {
         UniqueKeyTaken,
         InvalidArgument,
         UseFunction,
+        QuotaExceeded,
         PermissionDenied,
         NotPrimary,
     )

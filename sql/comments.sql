@@ -55,9 +55,28 @@ comment on column pgqueue.queues.paused_reason is 'Why, as given to pgqueue.paus
 comment on column pgqueue.queues.description is 'What it is for.';
 comment on column pgqueue.queues.fair is 'True: its tenants take turns. Set by pgqueue.set_fairness().';
 
-comment on table pgqueue.tenant_settings is 'What was set for a tenant by pgqueue.set_tenant_weight(). A tenant needs no row here.';
+comment on table pgqueue.tenant_settings is 'What was set for a tenant, by pgqueue.set_tenant_weight() and pgqueue.set_tenant_quota(). A tenant needs no row here.';
 comment on column pgqueue.tenant_settings.tenant_id is 'The tenant; empty = jobs without one.';
 comment on column pgqueue.tenant_settings.weight is 'Its turns in a fair queue, for one of a tenant without a weight.';
+comment on column pgqueue.tenant_settings.waiting_max is 'So many of its jobs may wait; null = any number.';
+comment on column pgqueue.tenant_settings.waiting_bytes_max is 'So many bytes of payload may wait; null = any number.';
+comment on column pgqueue.tenant_settings.payload_bytes_max is 'So many bytes may a payload have; null = what any job may.';
+
+comment on table pgqueue.tenant_jobs is 'The unfinished jobs of tenants with a quota; of finished ones until the next count.';
+comment on column pgqueue.tenant_jobs.tenant_id is 'The tenant; empty = jobs without one.';
+comment on column pgqueue.tenant_jobs.id is 'Later jobs have a higher one.';
+comment on column pgqueue.tenant_jobs.job_id is 'The job.';
+comment on column pgqueue.tenant_jobs.payload_bytes is 'Size of its payload.';
+
+comment on table pgqueue.tenant_counts is 'What tenants with a quota had waiting when it was last counted.';
+comment on column pgqueue.tenant_counts.tenant_id is 'The tenant; empty = jobs without one.';
+comment on column pgqueue.tenant_counts.id is 'Later counts have a higher one.';
+comment on column pgqueue.tenant_counts.waiting is 'Jobs waiting.';
+comment on column pgqueue.tenant_counts.waiting_bytes is 'Bytes of payload in them.';
+comment on column pgqueue.tenant_counts.first_id is 'No row of tenant_jobs below this will be of use.';
+comment on column pgqueue.tenant_counts.last_id is 'The last of its rows in tenant_jobs.';
+comment on column pgqueue.tenant_counts.xid is 'Transactions that had drawn an id up to last_id have a lower one.';
+comment on column pgqueue.tenant_counts.counted_at is 'When.';
 
 comment on table pgqueue.lane_marks is 'Where the lanes of fair queues stood, second by second; kept for ten seconds.';
 comment on column pgqueue.lane_marks.queue is 'The queue.';

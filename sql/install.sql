@@ -64,6 +64,7 @@ $$;
 \ir functions/cron.sql
 \ir functions/schedules.sql
 \ir functions/fairness.sql
+\ir functions/quotas.sql
 \ir functions/maintain.sql
 \ir functions/verify.sql
 \ir functions/catalogue.sql

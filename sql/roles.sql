@@ -105,10 +105,10 @@ begin
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),
                 ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),
                 ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle sign_callback'),
-                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers mark_lanes run_schedules forget_schedule_runs'),
+                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers mark_lanes count_tenants run_schedules forget_schedule_runs'),
                 ('pgqueue_operator', 'retry redrive reschedule reprioritise purge_queue'),
                 ('pgqueue_operator', 'pause_queue resume_queue pause_job_type resume_job_type'),
-                ('pgqueue_operator', 'drain_worker set_job_type set_settings set_tenant_weight add_callback_secret remove_callback_secret')
+                ('pgqueue_operator', 'drain_worker set_job_type set_settings set_tenant_weight set_tenant_quota add_callback_secret remove_callback_secret')
         ) as g (roles, functions)
         cross join lateral string_to_table(g.roles, ' ') as r (role_name)
         cross join lateral string_to_table(g.functions, ' ') as f (function_name)

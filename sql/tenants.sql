@@ -59,11 +59,12 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
-        'attempts', 'dependencies', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets', 'tenant_settings', 'lane_marks']
+        'attempts', 'dependencies', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets', 'tenant_settings', 'tenant_jobs',
+        'tenant_counts', 'lane_marks']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);
         execute format('drop policy if exists %I on pgqueue.%I', v_table || '_tenant', v_table);
-        if v_table in ('jobs', 'schedules', 'tenant_settings') then
+        if v_table in ('jobs', 'schedules', 'tenant_settings', 'tenant_jobs', 'tenant_counts') then
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
                 ' or tenant_id = (select pgqueue.current_tenant()))', v_table || '_tenant', v_table);
         elsif v_table = 'schedule_runs' then
@@ -113,9 +114,10 @@ end
 $$;
 revoke all on function pgqueue.disable_tenants() from public;
 
--- An upgrade may bring new policies.
+-- An upgrade may bring new policies, and has made the quotas' triggers anew: enabled.
 do $$
 begin
+    perform pgqueue.fit_quotas();
     if (select c.relrowsecurity from pg_catalog.pg_class c where c.oid = 'pgqueue.jobs'::regclass) then
         perform pgqueue.enable_tenants();
     end if;

@@ -6,7 +6,7 @@
 --   7067003 a worker's claims against its rescue   second key the worker id       claim.sql, complete.sql, workers.sql, maintain.sql
 --   7067004 one maintainer at a time       1 promote, 2 rescue, 3 retain, 4 merge_stats, 5 expire
 --   7067005 one installer at a time        second key 1                           install.sql, applications.sql
---   7067007 one at a time over tenants     1 mark_lanes                           fairness.sql
+--   7067007 one at a time over tenants     1 mark_lanes, 2 count_tenants          fairness.sql, quotas.sql
 --
 -- SQLSTATEs of pgqueue (never 55000 or 55P03, which Npgsql retries as transient):
 --   PQ001 lease_lost         another attempt owns the job, or it finished: roll back and stop
@@ -16,6 +16,7 @@
 --   PQ005 unique_key_taken   another unfinished job holds the key
 --   PQ006 invalid_argument   an argument makes no sense
 --   PQ007 use_function       this table is moved by functions only; the hint names the right one
+--   PQ008 quota_exceeded     the tenant has as many jobs waiting, or as much payload, as it may
 -- PQ000 is raised and caught within one function (it moved: look again) and reaches no caller.
 -- Refusals at insert look like constraints (23514): jobs_job_type_known, jobs_job_type_enabled.
 

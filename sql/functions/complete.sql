@@ -327,11 +327,11 @@ begin
 exception
     when sqlstate 'PQ001' then
         return null;
-    when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' or sqlstate 'PQ008' then
         -- Something in the outcome is refused, a follow-up of an unknown type or by an application's own trigger: the job
-        -- fails with that as its error, and its batch-mates never hear of it.
+        -- fails with that as its error, and its batch-mates never hear of it. A quota may have room again later.
         begin
-            return pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), false);
+            return pgqueue.fail(p_job_id, p_token, jsonb_build_object('code', 'outcome_refused', 'message', sqlerrm), sqlstate = 'PQ008');
         exception when sqlstate 'PQ001' then
             return null;
         end;

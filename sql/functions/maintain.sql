@@ -306,7 +306,7 @@ declare
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['mark_lanes', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs'] loop
+    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs'] loop
         begin
             case v_part
                 when 'run_schedules' then
@@ -320,6 +320,7 @@ begin
                 when 'merge_stats' then merged := pgqueue.merge_stats();
                 when 'forget_workers' then perform pgqueue.forget_workers();
                 when 'mark_lanes' then perform pgqueue.mark_lanes();
+                when 'count_tenants' then perform pgqueue.count_tenants();
                 when 'forget_schedule_runs' then perform pgqueue.forget_schedule_runs(p_limit);
             end case;
         exception when others then

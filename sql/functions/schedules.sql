@@ -338,7 +338,7 @@ begin
         insert into pgqueue.schedule_runs (schedule, tick_at, outcome, job_id)
         values (p_schedule.name, p_tick_at, 'enqueued', pgqueue.enqueue_tick(p_schedule, p_tick_at, p_schedule.jitter));
         return true;
-    exception when integrity_constraint_violation or data_exception or program_limit_exceeded or raise_exception then
+    exception when integrity_constraint_violation or data_exception or program_limit_exceeded or raise_exception or sqlstate 'PQ008' then
         insert into pgqueue.schedule_runs (schedule, tick_at, outcome, error) values (p_schedule.name, p_tick_at, 'refused', left(sqlerrm, 1000));
         return false;
     end;

@@ -41,14 +41,14 @@ _CALLS = {
         snooze release cancel_running progress extend settle sign_callback"""
     ),
     (_W, _O): _set(
-        """maintain promote rescue expire retain merge_stats forget_workers mark_lanes run_schedules
-        forget_schedule_runs"""
+        """maintain promote rescue expire retain merge_stats forget_workers run_schedules
+        forget_schedule_runs mark_lanes count_tenants"""
     ),
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
         pause_job_type resume_job_type drain_worker set_job_type set_settings set_schedule
         pause_schedule resume_schedule remove_schedule run_schedule_now add_callback_secret
-        remove_callback_secret set_tenant_weight"""
+        remove_callback_secret set_tenant_weight set_tenant_quota"""
     ),
 }
 # Called by our own functions and triggers, or by the schema's owner.
@@ -69,7 +69,10 @@ _INTERNAL = _set(
     tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held
     why_nobody
     why_ready"""
-) | _set("fit_turns place_anew set_fairness settled_pos take_turn")
+) | _set(
+    """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
+    enforce_quotas_updated fit_quotas is_waiting"""
+)
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
     running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
@@ -79,7 +82,7 @@ _TABLES = _set(
     finished installed_objects
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings stats stats_log tenants workers"""
-) | _set("lane_marks tenant_settings")
+) | _set("lane_marks tenant_counts tenant_jobs tenant_settings")
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
     unique_key tenant_id headers notify feed callback_url depends_on on_parent_failure"""
