@@ -77,6 +77,7 @@ $$;
 \ir views/health.sql
 \ir views/why_waiting.sql
 \ir views/inbox.sql
+\ir views/tenants.sql
 \ir tenants.sql
 \ir comments.sql
 \ir roles.sql

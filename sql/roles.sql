@@ -100,7 +100,7 @@ begin
                 ('pgqueue_producer pgqueue_operator', 'cancel'),
                 ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting workflow'),
                 ('pgqueue_producer pgqueue_worker pgqueue_viewer pgqueue_operator', 'parent_results'),
-                (v_seers, 'next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth ready_types'),
+                (v_seers, 'next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth ready_types tenant_numbers'),
                 ('pgqueue_worker', 'register_schedules'),
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),
                 ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),

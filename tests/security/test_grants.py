@@ -33,7 +33,7 @@ _CALLS = {
     (_P, _V, _O): _set("why_waiting workflow"),
     (_V, _O): _set(
         """next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth
-        ready_types"""
+        ready_types tenant_numbers"""
     ),
     (_W,): _set(
         """register_worker register_job_types register_schedules heartbeat stop_worker
@@ -75,7 +75,8 @@ _INTERNAL = _set(
 )
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
-    running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
+    running_jobs schedule_history schedule_status stats_recent tenant_stats unhandled
+    worker_status"""
 )
 _TABLES = _set(
     """app_migrations attempts blocked callback_secrets completions dependencies
