@@ -76,6 +76,7 @@ comment on column pgqueue.tenant_counts.waiting_bytes is 'Bytes of payload in th
 comment on column pgqueue.tenant_counts.first_id is 'No row of tenant_jobs below this will be of use.';
 comment on column pgqueue.tenant_counts.last_id is 'The last of its rows in tenant_jobs.';
 comment on column pgqueue.tenant_counts.xid is 'Transactions that had drawn an id up to last_id have a lower one.';
+comment on column pgqueue.tenant_counts.cost is 'How long it took.';
 comment on column pgqueue.tenant_counts.counted_at is 'When.';
 
 comment on table pgqueue.lane_marks is 'Where the lanes of fair queues stood, second by second; kept for ten seconds.';

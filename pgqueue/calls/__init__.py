@@ -9,6 +9,7 @@ transaction where there is one.
     worker      register, claim, report, maintain; `claimed` decodes what is claimed
     operator    cancel, retry, pause, settings, and what the schema says of itself
     schedules   set, pause, run now, the next ticks
+    tenants     turns, weights, quotas, logins
 """
 
 from __future__ import annotations

@@ -100,7 +100,13 @@ begin
         select count(*), coalesce(sum(x.payload_bytes), 0) into v_waiting, v_bytes
         from (
             select w.payload_bytes from pgqueue.tenant_jobs w
-            where w.tenant_id = p_tenant_id and w.id >= coalesce(v_last.first_id, 0) and pgqueue.is_waiting(w.job_id)
+            cross join lateral (
+                select from pgqueue.ready r where r.job_id = w.job_id
+                union all select from pgqueue.scheduled s where s.job_id = w.job_id
+                union all select from pgqueue.blocked b where b.job_id = w.job_id
+                limit 1
+            ) p
+            where w.tenant_id = p_tenant_id and w.id >= coalesce(v_last.first_id, 0)
             order by w.id limit v_quota.waiting_max + p_jobs + 1
         ) x;
         v_problem := case
@@ -119,20 +125,9 @@ end
 $$;
 revoke all on function pgqueue.check_quota(text, bigint, bigint) from public;
 
--- Whether a job waits, by three probes. A function of its own: inlined it takes the plan of the caller.
-create or replace function pgqueue.is_waiting(p_job_id uuid)
-returns boolean
-language sql
-stable
-begin atomic
-    select exists (select from pgqueue.ready r where r.job_id = p_job_id)
-        or exists (select from pgqueue.scheduled s where s.job_id = p_job_id)
-        or exists (select from pgqueue.blocked b where b.job_id = p_job_id);
-end;
-revoke all on function pgqueue.is_waiting(uuid) from public;
-
 -- Count what tenants with a quota have waiting, and forget their finished jobs. Part of maintain(). Goes round the tenants that have
--- jobs, one after the other, and stops after 20 ms: a call a second so takes 2 % of the time at most.
+-- jobs, one after the other, and stops after 20 ms; a tenant that took longer is counted again when 50 times that have passed: a call
+-- a second so takes 2 % of the time. A count that is old makes an INSERT count more often before it is refused, nothing else.
 create or replace function pgqueue.count_tenants()
 returns void
 language plpgsql
@@ -148,6 +143,7 @@ declare
     v_tenant text := (select c.tenant_id from pgqueue.tenant_counts c order by c.id desc limit 1);
     v_seen text[] := '{}';
     v_last pgqueue.tenant_counts;
+    v_began timestamptz;
 begin
     if not exists (select from pgqueue.tenant_jobs) or not pg_try_advisory_xact_lock(7067007, 2) then
         return;
@@ -156,26 +152,38 @@ begin
         v_tenant := coalesce(
             (select w.tenant_id from pgqueue.tenant_jobs w where w.tenant_id > v_tenant order by w.tenant_id limit 1),
             (select w.tenant_id from pgqueue.tenant_jobs w order by w.tenant_id limit 1));
-        exit when v_tenant is null or v_tenant = any (v_seen);
+        exit when v_tenant is null or v_tenant = any (v_seen) or clock_timestamp() >= v_until;
         v_seen := v_seen || v_tenant;
         select * into v_last from pgqueue.tenant_counts c where c.tenant_id = v_tenant order by c.id desc limit 1;
-        delete from pgqueue.tenant_jobs w
-        where w.tenant_id = v_tenant and w.id >= coalesce(v_last.first_id, 0)
-            and (exists (select from pgqueue.finished f where f.job_id = w.job_id)
-                or not exists (select from pgqueue.jobs j where j.id = w.job_id));
+        continue when v_last.cost > interval '2 milliseconds' and clock_timestamp() < v_last.counted_at + 50 * v_last.cost;
+        v_began := clock_timestamp();
         -- Below the last count's last_id nothing comes any more once all transactions of that time have ended.
-        insert into pgqueue.tenant_counts (tenant_id, waiting, waiting_bytes, first_id, last_id, xid)
-        select v_tenant, count(*) filter (where x.waits), coalesce(sum(x.payload_bytes) filter (where x.waits), 0),
-            case when v_last.xid < pg_snapshot_xmin(pg_current_snapshot()) then least(min(x.id), v_last.last_id + 1) else coalesce(v_last.first_id, 0) end,
-            greatest(max(x.id), v_last.last_id, 0), pg_current_xact_id()
-        from (
-            select w.id, w.payload_bytes, pgqueue.is_waiting(w.job_id) as waits
-            from pgqueue.tenant_jobs w where w.tenant_id = v_tenant and w.id >= coalesce(v_last.first_id, 0)
-        ) x;
+        with seen as materialized (
+            select w.id, w.payload_bytes, x.waits
+            from pgqueue.tenant_jobs w
+            left join lateral (
+                select true as waits from pgqueue.ready r where r.job_id = w.job_id
+                union all select true from pgqueue.scheduled s where s.job_id = w.job_id
+                union all select true from pgqueue.blocked b where b.job_id = w.job_id
+                union all select false from pgqueue.running u where u.job_id = w.job_id
+                limit 1
+            ) x on true
+            where w.tenant_id = v_tenant and w.id >= coalesce(v_last.first_id, 0)
+        ), gone as (
+            delete from pgqueue.tenant_jobs w
+            where w.tenant_id = v_tenant and w.id = any (array(select s.id from seen s where s.waits is null))
+        )
+        insert into pgqueue.tenant_counts (tenant_id, waiting, waiting_bytes, first_id, last_id, xid, cost)
+        select v_tenant, count(*) filter (where s.waits), coalesce(sum(s.payload_bytes) filter (where s.waits), 0),
+            case when v_last.xid < pg_snapshot_xmin(pg_current_snapshot())
+                then least(min(s.id) filter (where s.waits is not null), v_last.last_id + 1)
+                else coalesce(v_last.first_id, 0)
+            end,
+            greatest(max(s.id), v_last.last_id, 0), pg_current_xact_id(), clock_timestamp() - v_began
+        from seen s;
         delete from pgqueue.tenant_counts c
         where c.tenant_id = v_tenant
             and c.id < (select w.id from pgqueue.tenant_counts w where w.tenant_id = v_tenant order by w.id desc limit 1);
-        exit when clock_timestamp() >= v_until;
     end loop;
 end
 $$;

@@ -58,6 +58,7 @@ create table pgqueue.tenant_counts (
     first_id bigint not null,
     last_id bigint not null,
     xid xid8 not null,
+    cost interval not null default '0',
     counted_at timestamptz not null default clock_timestamp(),
     constraint tenant_counts_pkey primary key (tenant_id, id)
 );

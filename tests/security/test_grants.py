@@ -71,7 +71,7 @@ _INTERNAL = _set(
     why_ready"""
 ) | _set(
     """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
-    enforce_quotas_updated fit_quotas is_waiting"""
+    enforce_quotas_updated fit_quotas"""
 )
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
