@@ -77,7 +77,7 @@ begin
                 -- What stands below job_status and job_timeline, for their rights are checked as the caller's. No tokens.
                 ('pgqueue_producer', 'select (job_id, queue, attempts, ready_at)', 'table pgqueue.ready'),
                 ('pgqueue_producer', 'select (job_id, queue, attempts, due_at, reason)', 'table pgqueue.scheduled'),
-                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at)', 'table pgqueue.blocked'),
+                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at, ready_at)', 'table pgqueue.blocked'),
                 ('pgqueue_producer', 'select (job_id, queue, attempt, worker_id, ready_at, started_at, progress, progress_message,'
                     ' progress_at, cancel_requested_at, cancel_reason)', 'table pgqueue.running'),
                 ('pgqueue_producer', 'select (job_id, status, job_type, queue, attempt, worker_id, ready_at, started_at, finished_at,'
