@@ -9,6 +9,7 @@ transaction where there is one.
     worker      register, claim, report, maintain; `claimed` decodes what is claimed
     operator    cancel, retry, pause, settings, and what the schema says of itself
     schedules   set, pause, run now, the next ticks
+    limits      set, drop, let a blocked key go on
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ from pgqueue.calls.producer import (
     take_completions,
     wait_until_finished,
 )
+from pgqueue.calls.limits import drop_limit, register_limits, set_limit, skip_ordered
 from pgqueue.calls.schedules import (
     next_ticks,
     pause_schedule,
@@ -141,6 +143,7 @@ __all__ = [
     "claim_job",
     "complete",
     "drain_worker",
+    "drop_limit",
     "drift",
     "drive",
     "drive_async",
@@ -167,6 +170,7 @@ __all__ = [
     "purge_queue",
     "redrive",
     "register_job_types",
+    "register_limits",
     "register_schedules",
     "register_worker",
     "release",
@@ -188,10 +192,12 @@ __all__ = [
     "schema_version",
     "server_state",
     "set_job_type",
+    "set_limit",
     "set_schedule",
     "set_settings",
     "settle",
     "sign_callback",
+    "skip_ordered",
     "snooze",
     "status",
     "stop_worker",

@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "queues": ("queues", "queues"),
         "types": ("types", "types"),
         "schedules": ("schedules", "schedules"),
+        "limits": ("limits", "limits"),
         "failed": ("failed", "failed"),
         "health": ("operate", "health"),
         "maintain": ("operate", "maintain"),

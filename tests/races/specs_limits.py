@@ -84,7 +84,10 @@ SPECS = [
     Spec(
         name="claim / claim at a gate",
         setup=_free,
-        sessions={"a": [f"begin; {_CLAIM_ONE}", END], "b": [f"begin; {_CLAIM_ONE}", _CLAIM_ONE, END]},
+        sessions={
+            "a": [f"begin; {_CLAIM_ONE}", END],
+            "b": [f"begin; {_CLAIM_ONE}", _CLAIM_ONE, END],
+        },
         check=_at_most_one,
         at_least=30,
     ),

@@ -45,7 +45,9 @@ def _work(open_session: Open, seed: str, queues: list[str]) -> Counter[str]:
         seen["key"] = max(seen["key"], value(db, _RUNNING.format("j.concurrency_key")) or 0)
         seen["order"] = max(seen["order"], value(db, _RUNNING.format("j.ordering_key")) or 0)
         if draw.random() < 0.03:
-            db.execute("update pgqueue.workers set heartbeat_at = '2001-01-01' where id = %s", (by,))
+            db.execute(
+                "update pgqueue.workers set heartbeat_at = '2001-01-01' where id = %s", (by,)
+            )
             by = worker(db, queues)
         if draw.random() < 0.2:
             db.execute("select pgqueue.maintain(50)")
@@ -96,9 +98,7 @@ def test_ordered_jobs_start_in_order_whoever_runs_them(
     db.execute("select pgqueue.set_settings(p_max_attempts => 100, p_backoff_base => '1 ms')")
     rows = [{"job_type": "t", "ordering_key": f"o{n % 12}"} for n in range(_JOBS)]
     db.execute("select pgqueue.enqueue_many(%s)", (json.dumps(rows),))
-    sessions.together(
-        [partial(_work, open_session, f"{seed} {n}", ["default"]) for n in range(8)]
-    )
+    sessions.together([partial(_work, open_session, f"{seed} {n}", ["default"]) for n in range(8)])
     overlaps = value(
         db,
         """select count(*) from (

@@ -95,7 +95,13 @@ MUTANTS = [
     ),
     Mutant(
         "gates without a lock",
-        [("hold_gates", "if pg_try_advisory_xact_lock(7067006, hashtext(v_gate)) then", "if true then")],
+        [
+            (
+                "hold_gates",
+                "if pg_try_advisory_xact_lock(7067006, hashtext(v_gate)) then",
+                "if true then",
+            )
+        ],
         "claim / claim at a gate",
         "two run at once",
     ),

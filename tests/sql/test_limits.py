@@ -125,7 +125,8 @@ def test_a_job_passes_all_its_gates(db: Db) -> None:
     for _ in range(12):
         jobs = claim(db, by)
         keys = column(
-            db, "select j.concurrency_key from pgqueue.running r join pgqueue.jobs j on j.id = r.job_id"
+            db,
+            "select j.concurrency_key from pgqueue.running r join pgqueue.jobs j on j.id = r.job_id",
         )
         seen.append((len(jobs), keys.count("k")))
         assert sum(job.job_type == "t" for job in jobs) <= 3
@@ -146,7 +147,12 @@ def test_a_tenants_own_limit_comes_before_that_of_all(db: Db) -> None:
     jobs = claim(db, worker(db))
     tenants = [job.tenant_id for job in jobs]
 
-    assert {t: tenants.count(t) for t in ("big", "a", "b", None)} == {"big": 3, "a": 1, "b": 1, None: 4}
+    assert {t: tenants.count(t) for t in ("big", "a", "b", None)} == {
+        "big": 3,
+        "a": 1,
+        "b": 1,
+        None: 4,
+    }
 
 
 def test_a_limit_holds_for_jobs_that_wait_or_run_already(db: Db) -> None:

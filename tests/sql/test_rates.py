@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def _pass(db: Db, seconds: float) -> None:
     """Move what is written down, as if *seconds* had passed."""
-    db.execute("update pgqueue.gate_buckets set full_at = full_at - make_interval(secs => %s)", (seconds,))
+    db.execute(
+        "update pgqueue.gate_buckets set full_at = full_at - make_interval(secs => %s)", (seconds,)
+    )
     db.execute(
         "update pgqueue.openings set opens_at = opens_at - make_interval(secs => %(s)s),"
         " made_at = made_at - make_interval(secs => %(s)s)",
@@ -79,7 +81,9 @@ def test_maintenance_says_when_the_next_token_comes(db: Db) -> None:
 
     assert found is True
     assert parked(db) == 1
-    assert value(db, "select next_due_at > clock_timestamp() + interval '59 minutes' from pgqueue.maintain()")
+    assert value(
+        db, "select next_due_at > clock_timestamp() + interval '59 minutes' from pgqueue.maintain()"
+    )
 
 
 def test_each_tenant_and_key_has_a_bucket_of_its_own(db: Db) -> None:
