@@ -25,6 +25,7 @@ from pgqueue.calls.core import (
     run_async,
     translated,
 )
+from pgqueue.calls.limits import drop_limit, register_limits, set_limit, skip_ordered
 from pgqueue.calls.operator import (
     Drift,
     ServerState,
@@ -66,7 +67,6 @@ from pgqueue.calls.producer import (
     take_completions,
     wait_until_finished,
 )
-from pgqueue.calls.limits import drop_limit, register_limits, set_limit, skip_ordered
 from pgqueue.calls.schedules import (
     next_ticks,
     pause_schedule,
@@ -143,10 +143,10 @@ __all__ = [
     "claim_job",
     "complete",
     "drain_worker",
-    "drop_limit",
     "drift",
     "drive",
     "drive_async",
+    "drop_limit",
     "enqueue",
     "enqueue_many",
     "exchange",

@@ -56,7 +56,7 @@ def test_workers_hand_a_gate_over_without_waiting_for_a_poll(dsn: str, db: Db) -
         running -= 1
 
     workers = [
-        Worker(registry, dsn=dsn, settings=WorkerSettings(queues=[queue], poll_seconds=30.0))
+        Worker(registry, dsn=dsn, settings=WorkerSettings(queues=(queue,), poll_seconds=30.0))
         for queue in ("a", "b")
     ]
     insert_many(db, 20, queue="a")

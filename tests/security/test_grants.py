@@ -36,7 +36,8 @@ _CALLS = {
         ready_types"""
     ),
     (_W,): _set(
-        """register_limits register_worker register_job_types register_schedules heartbeat stop_worker
+        """register_limits
+        register_worker register_job_types register_schedules heartbeat stop_worker
         release_strays live_workers rest leave claim claim_job exchange report complete fail
         snooze release cancel_running progress extend settle sign_callback"""
     ),

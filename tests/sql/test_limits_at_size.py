@@ -36,7 +36,8 @@ def _park(db: Db, jobs: int, keys: int) -> None:
     db.execute("analyze pgqueue.jobs")
     db.execute(
         """create temp table filled as
-        select r.*, l.id || '::' || j.concurrency_key as gate, nextval('pgqueue.token_seq') as token,
+        select r.*, l.id || '::' || j.concurrency_key as gate,
+            nextval('pgqueue.token_seq') as token,
             row_number() over (partition by j.concurrency_key order by r.pos) = 1 as first
         from pgqueue.ready r
         join pgqueue.jobs j on j.id = r.job_id
@@ -56,7 +57,8 @@ def _park(db: Db, jobs: int, keys: int) -> None:
         select job_id, token, gate from filled where first"""
     )
     db.execute(
-        """insert into pgqueue.blocked (job_id, reason, gate, pos, ready_at, queue, priority, job_type)
+        """insert into pgqueue.blocked (job_id, reason, gate, pos, ready_at, queue, priority,
+            job_type)
         select job_id, 'limit', gate, pos, ready_at, queue, priority, job_type
         from filled where not first"""
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.sqljobs import claim, column, insert, report, status, value, worker
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from tests.support.sqljobs import Db
 
 
-def ordered(db: Db, count: int, key: str = "k", **columns: object) -> list[object]:
+def ordered(db: Db, count: int, key: str = "k", **columns: Any) -> list[UUID]:
     """Insert jobs of one key."""
     return [insert(db, ordering_key=key, **columns) for _ in range(count)]
 

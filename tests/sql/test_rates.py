@@ -10,7 +10,7 @@ from tests.sql.test_limits import limit, parked
 from tests.support.sqljobs import claim, insert, insert_many, report, value, worker
 
 if TYPE_CHECKING:
-    from tests.support.sqljobs import Db
+    from tests.support.sqljobs import Claimed, Db
 
 
 def _pass(db: Db, seconds: float) -> None:
@@ -43,13 +43,14 @@ def test_a_rate_of_one_at_once_never_exceeds_it_in_any_window(db: Db) -> None:
     limit(db, "job_type", "t", rate_jobs=20, rate_interval="1 second", rate_burst=1)
     insert_many(db, 8)
     by = worker(db)
-    jobs = []
+    jobs: list[Claimed] = []
     while len(jobs) < 8:
         found = claim(db, by)
         report(db, found)
         jobs += found
     gaps = db.execute(
-        """select min(f.started_at - f.before) >= interval '50 ms', max(f.started_at - f.before) < interval '5 s'
+        """select min(f.started_at - f.before) >= interval '50 ms',
+            max(f.started_at - f.before) < interval '5 s'
         from (select started_at, lag(started_at) over (order by started_at) as before
               from pgqueue.finished) f"""
     ).fetchone()
@@ -73,7 +74,7 @@ def test_maintenance_says_when_the_next_token_comes(db: Db) -> None:
     claim(db, worker(db))
     found = value(
         db,
-        "select next_due_at - clock_timestamp() between interval '59 minutes' and interval '60 minutes'"
+        "select next_due_at - clock_timestamp() between interval '59 min' and interval '60 min'"
         " from pgqueue.maintain()",
     )
     _pass(db, 3601)
