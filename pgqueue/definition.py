@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 from pgqueue.binding import compile_binder
 from pgqueue.errors import ConfigurationError, InvalidArgument
 from pgqueue.follow_up import seconds_of
+from pgqueue.limiting import check_max_running, parse_rate
+from pgqueue.limiting import registrations as limit_registrations
 from pgqueue.schedule import declared, registrations
 
 if TYPE_CHECKING:
@@ -84,6 +86,9 @@ class JobDefinition:
         isolation: Where it runs: None is the event loop for async handlers, else a thread.
         location: `file:line`, for messages.
         schedules: When its jobs are enqueued without anybody asking.
+        max_running: How many of its jobs run at once, in all workers together.
+        max_running_per_key: The same for each concurrency_key alone.
+        rate: How many start, per how many seconds.
     """
 
     job_type: str
@@ -98,6 +103,9 @@ class JobDefinition:
     retention_seconds: float | None = None
     description: str | None = None
     schedules: tuple[Schedule, ...] = ()
+    max_running: int | None = None
+    max_running_per_key: int | None = None
+    rate: tuple[int, float] | None = None
     _compiled: list[Binder] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -154,6 +162,20 @@ class JobDefinition:
         """
         return registrations(self.job_type, self.schedules, description=self.description)
 
+    def limit_registrations(self) -> list[dict[str, Any]]:
+        """
+        What pgqueue.register_limits() takes: what is declared, and what the environment says.
+
+        Raises:
+            ConfigurationError: The environment says nonsense.
+        """
+        return limit_registrations(
+            self.job_type,
+            max_running=self.max_running,
+            max_running_per_key=self.max_running_per_key,
+            rate=self.rate,
+        )
+
 
 class Handler(Protocol[P, R_co]):
     """A decorated function: it is called as before, and carries its definition."""
@@ -178,6 +200,9 @@ def define(
     retention: float | dt.timedelta | None,
     description: str | None,
     schedule: str | Schedule | Iterable[Schedule] | None,
+    max_running: int | None,
+    max_running_per_key: int | None,
+    rate: str | None,
 ) -> JobDefinition:
     """
     Check the options of `@job` and build the definition.
@@ -206,6 +231,9 @@ def define(
             retention_seconds=_retention(retention),
             description=description or _first_line(function),
             schedules=declared(schedule),
+            max_running=check_max_running("max_running", max_running),
+            max_running_per_key=check_max_running("max_running_per_key", max_running_per_key),
+            rate=None if rate is None else parse_rate(rate),
         )
     except InvalidArgument as exc:
         message = f"@job of {function.__qualname__} at {location}: {exc.message}"

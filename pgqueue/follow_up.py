@@ -51,6 +51,10 @@ class EnqueueOptions(TypedDict, total=False):
             the NewJob objects themselves.
         on_parent_failure: When one of them has not: `fail` (the default), or `run` once all have
             finished.
+        concurrency_key: Counted together by limits of kind key, for example the customer.
+        ordering_key: Jobs with this key run one after another, in order of arrival.
+        ordering_on_failure: When it fails, those after it: `skip` it (the default), or `block`
+            until it is retried.
         headers: Joined with the trace context of the job that enqueues.
     """
 
@@ -69,6 +73,9 @@ class EnqueueOptions(TypedDict, total=False):
     callback_url: str | None
     depends_on: Sequence[UUID | NewJob] | None
     on_parent_failure: Literal["fail", "run"] | None
+    concurrency_key: str | None
+    ordering_key: str | None
+    ordering_on_failure: Literal["skip", "block"] | None
     headers: Mapping[str, object] | None
 
 
@@ -119,6 +126,9 @@ def follow_up(
         "callback_url": options.get("callback_url"),
         "depends_on": _parents(options.get("depends_on")),
         "on_parent_failure": options.get("on_parent_failure"),
+        "concurrency_key": options.get("concurrency_key"),
+        "ordering_key": options.get("ordering_key"),
+        "ordering_on_failure": options.get("ordering_on_failure"),
         "tenant_id": tenant,
         "headers": _headers(parent or {}, options.get("headers") or {}),
     }

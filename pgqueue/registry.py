@@ -135,6 +135,15 @@ class Registry:
                 found[one["name"]] = one
         return list(found.values())
 
+    def limit_registrations(self) -> list[dict[str, Any]]:
+        """
+        What pgqueue.register_limits() takes.
+
+        Raises:
+            ConfigurationError: The environment says nonsense.
+        """
+        return [one for definition in self for one in definition.limit_registrations()]
+
     @overload
     def job(self, name: Callable[P, R], /) -> Handler[P, R]: ...
 
@@ -153,6 +162,9 @@ class Registry:
         retention: float | dt.timedelta | None = None,
         description: str | None = None,
         schedule: str | Schedule | Iterable[Schedule] | None = None,
+        max_running: int | None = None,
+        max_running_per_key: int | None = None,
+        rate: str | None = None,
     ) -> Callable[[Callable[P, R]], Handler[P, R]]: ...
 
     def job(
@@ -169,6 +181,9 @@ class Registry:
         retention: float | dt.timedelta | None = None,
         description: str | None = None,
         schedule: str | Schedule | Iterable[Schedule] | None = None,
+        max_running: int | None = None,
+        max_running_per_key: int | None = None,
+        rate: str | None = None,
     ) -> Any:
         """
         Declare a handler. The function stays as it is and gets an attribute `job`.
@@ -186,6 +201,9 @@ class Registry:
             description: For `pgqueue types`; by default the docstring's first line.
             schedule: When its jobs are enqueued without anybody asking: a cron expression in UTC, a
                 Schedule, or several with names.
+            max_running: At most so many of its jobs run at once, in all workers together.
+            max_running_per_key: The same for each concurrency_key alone.
+            rate: At most so many start in a time: "100/minute", "5/second", "20/30 seconds".
 
         Raises:
             ConfigurationError: An option, a parameter or a second declaration; says where.
@@ -204,6 +222,9 @@ class Registry:
                 retention=retention,
                 description=description,
                 schedule=schedule,
+                max_running=max_running,
+                max_running_per_key=max_running_per_key,
+                rate=rate,
             )
             _compile_early(definition, depth=3 if callable(name) else 2)
             self.add(definition)

@@ -30,6 +30,9 @@ comment on column pgqueue.settings.backoff_cap is 'What it never exceeds.';
 comment on column pgqueue.settings.retention is 'How long finished jobs are kept.';
 comment on column pgqueue.settings.timeout_grace is 'How long after its deadline a running job is left to its worker.';
 
+comment on column pgqueue.settings.limited is 'True: there are limits or ordering keys, and claims look at them. Set by itself.';
+comment on column pgqueue.settings.aging is 'A job that waited so long is claimed as if its priority were one level higher, after twice that two; NULL = never.';
+
 comment on table pgqueue.job_types is 'What is known about job types. Workers declare them at start; operators change them with pgqueue.set_job_type(). NULL = the setting holds.';
 comment on column pgqueue.job_types.job_type is 'The type.';
 comment on column pgqueue.job_types.enabled is 'False: INSERTs are refused and waiting jobs do not start.';
@@ -127,16 +130,50 @@ comment on column pgqueue.jobs.feed is 'When it finishes, pgqueue.take_completio
 comment on column pgqueue.jobs.callback_url is 'When it finishes, a signed POST goes there.';
 comment on column pgqueue.jobs.depends_on is 'It is blocked until these jobs have succeeded; they exist or are inserted with it.';
 comment on column pgqueue.jobs.on_parent_failure is 'When one of them fails or is cancelled: fail (NULL) or run, once all have finished.';
+comment on column pgqueue.jobs.concurrency_key is 'Counted together by limits of kind key, for example the customer.';
+comment on column pgqueue.jobs.ordering_key is 'Jobs with this key (and tenant) run one after another, in order of arrival.';
+comment on column pgqueue.jobs.ordering_on_failure is 'When it fails, those after it: skip it (NULL), or block until it is retried or skip_ordered().';
 comment on column pgqueue.jobs.callback_of is 'Set by pgqueue: this job is the delivery that tells of that one.';
 comment on column pgqueue.jobs.created_at is 'When it was inserted.';
 comment on column pgqueue.jobs.created_by is 'The login that inserted it.';
 
 comment on table pgqueue.ready is 'Jobs that may run now. Moved by functions only.';
 comment on table pgqueue.scheduled is 'Jobs that wait for their time: run_at, backoff or snooze. Moved by functions only.';
-comment on table pgqueue.blocked is 'Jobs that wait for another job. Moved by functions only.';
+comment on table pgqueue.blocked is 'Jobs that wait for another job or for a limit. Moved by functions only.';
 comment on table pgqueue.dependencies is 'What blocked jobs wait for: one row per parent that has not finished. Moved by functions only.';
 comment on column pgqueue.dependencies.parent_id is 'Must finish first.';
 comment on column pgqueue.dependencies.job_id is 'Waits for it.';
+
+comment on table pgqueue.limits is 'What is limited: look at pgqueue.limit_status. Change it with pgqueue.set_limit() and drop_limit().';
+comment on column pgqueue.limits.id is 'Begins the names of its gates.';
+comment on column pgqueue.limits.kind is 'job_type, queue, tenant or key.';
+comment on column pgqueue.limits.name is 'The type, queue or tenant; of a key the type. * = each tenant alone, or keys over all types.';
+comment on column pgqueue.limits.max_running is 'At most so many at once; NULL = any number.';
+comment on column pgqueue.limits.rate_jobs is 'So many starts per rate_interval; NULL = any number.';
+comment on column pgqueue.limits.rate_interval is 'The time that rate_jobs is about.';
+comment on column pgqueue.limits.rate_burst is 'So many may start at once after a quiet time.';
+comment on column pgqueue.limits.rate_step is 'A token comes after each such time.';
+comment on column pgqueue.limits.operator_managed is 'True: what workers declare about it is ignored.';
+comment on column pgqueue.limits.description is 'What it is for.';
+comment on column pgqueue.limits.updated_at is 'When it was changed last.';
+
+comment on table pgqueue.slots is 'Places under gates that running jobs hold. Moved by functions only.';
+comment on column pgqueue.slots.job_id is 'The job.';
+comment on column pgqueue.slots.token is 'Its attempt: the row counts while that runs.';
+comment on column pgqueue.slots.gate is 'The gate.';
+comment on table pgqueue.openings is 'Gates to be looked at, from a time on. Moved by functions only.';
+comment on column pgqueue.openings.id is 'Drawn when it was written.';
+comment on column pgqueue.openings.opens_at is 'When something is free, perhaps.';
+comment on column pgqueue.openings.made_at is 'When it was written.';
+comment on column pgqueue.openings.gate is 'The gate.';
+comment on table pgqueue.gate_buckets is 'The rates'' token buckets; the row with the highest id of a gate counts. Moved by functions only.';
+comment on column pgqueue.gate_buckets.gate is 'The gate.';
+comment on column pgqueue.gate_buckets.id is 'Drawn when it was written.';
+comment on column pgqueue.gate_buckets.full_at is 'When the bucket will be full again.';
+comment on table pgqueue.ordered_jobs is 'Unfinished jobs of ordering keys, and failed ones that block theirs. Moved by functions only.';
+comment on column pgqueue.ordered_jobs.gate is 'The key''s gate.';
+comment on column pgqueue.ordered_jobs.seq is 'The order of arrival.';
+comment on column pgqueue.ordered_jobs.job_id is 'The job.';
 comment on table pgqueue.running is 'Jobs that an attempt owns: look at pgqueue.running_jobs. Moved by functions only.';
 comment on table pgqueue.finished is 'How each finished job ended. Moved by functions only; retention removes it with its job.';
 comment on table pgqueue.attempts is 'Attempts that ended without finishing their job, and finishes that a retry undid.';

@@ -28,13 +28,17 @@ select not exists (select from pgqueue.migrations m where m.version = 3) as pgqu
 \endif
 select not exists (select from pgqueue.migrations m where m.version = 4) as pgqueue_todo \gset
 \if :pgqueue_todo
-\ir migrations/0004_tenants.sql
+\ir migrations/0004_limits.sql
+\endif
+select not exists (select from pgqueue.migrations m where m.version = 5) as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0005_tenants.sql
 \endif
 
 -- Functions of this release over tables of a later one would break it. The number is the last migration's.
 do $$
 begin
-    if (select max(m.version) from pgqueue.migrations m) > 4 then
+    if (select max(m.version) from pgqueue.migrations m) > 5 then
         raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
             using hint = 'Install with the files of that release, or of a later one.';
     end if;
@@ -43,6 +47,7 @@ $$;
 
 \ir functions/base.sql
 \ir functions/doorbell.sql
+\ir functions/limits.sql
 \ir functions/route.sql
 \ir functions/guard.sql
 \ir functions/workers.sql
@@ -54,12 +59,14 @@ $$;
 \ir functions/tell.sql
 \ir functions/feed.sql
 \ir functions/callback.sql
+\ir functions/claim_limited.sql
 \ir functions/claim.sql
 \ir functions/complete.sql
 \ir functions/progress.sql
 \ir functions/cancel.sql
 \ir functions/retry.sql
 \ir functions/queues.sql
+\ir functions/set_limit.sql
 \ir functions/stats.sql
 \ir functions/cron.sql
 \ir functions/schedules.sql
@@ -74,6 +81,7 @@ $$;
 \ir views/statistics.sql
 \ir views/jobs.sql
 \ir views/workers.sql
+\ir views/limits.sql
 \ir views/health.sql
 \ir views/why_waiting.sql
 \ir views/inbox.sql

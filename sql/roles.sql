@@ -62,19 +62,22 @@ begin
                 (v_seers, 'select (id, host, tenant_id, created_at)', 'table pgqueue.callback_secrets'),
 
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure)', 'table pgqueue.jobs'),
+                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure,'
+                    ' concurrency_key, ordering_key, ordering_on_failure)', 'table pgqueue.jobs'),
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
-                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure, on_duplicate)', 'table pgqueue.inbox'),
+                    ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure,'
+                    ' concurrency_key, ordering_key, ordering_on_failure, on_duplicate)', 'table pgqueue.inbox'),
                 -- It shows no rows: this is for RETURNING.
                 ('pgqueue_producer', 'select', 'table pgqueue.inbox'),
                 ('pgqueue_producer', 'select (id, job_type, queue, priority, run_at, expires_at, max_attempts, timeout,'
                     ' idempotency_key, unique_key, tenant_id, notify, feed, callback_url, depends_on, on_parent_failure, callback_of,'
+                    ' concurrency_key, ordering_key, ordering_on_failure,'
                     ' created_at, created_by)',
                     'table pgqueue.jobs'),
                 -- What stands below job_status and job_timeline, for their rights are checked as the caller's. No tokens.
                 ('pgqueue_producer', 'select (job_id, queue, attempts, ready_at)', 'table pgqueue.ready'),
                 ('pgqueue_producer', 'select (job_id, queue, attempts, due_at, reason)', 'table pgqueue.scheduled'),
-                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at)', 'table pgqueue.blocked'),
+                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at, ready_at)', 'table pgqueue.blocked'),
                 ('pgqueue_producer', 'select (job_id, queue, attempt, worker_id, ready_at, started_at, progress, progress_message,'
                     ' progress_at, cancel_requested_at, cancel_reason)', 'table pgqueue.running'),
                 ('pgqueue_producer', 'select (job_id, status, job_type, queue, attempt, worker_id, ready_at, started_at, finished_at,'
@@ -101,11 +104,12 @@ begin
                 ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting workflow'),
                 ('pgqueue_producer pgqueue_worker pgqueue_viewer pgqueue_operator', 'parent_results'),
                 (v_seers, 'next_tick next_ticks verify drift stats_bounds stats_quantile ready_depth ready_types tenant_numbers'),
-                ('pgqueue_worker', 'register_schedules'),
+                ('pgqueue_worker', 'register_schedules register_limits'),
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),
                 ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),
                 ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle sign_callback'),
-                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers mark_lanes count_tenants run_schedules forget_schedule_runs'),
+                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers run_schedules mark_lanes count_tenants forget_schedule_runs tend_limits'),
+                ('pgqueue_operator', 'set_limit drop_limit skip_ordered'),
                 ('pgqueue_operator', 'retry redrive reschedule reprioritise purge_queue'),
                 ('pgqueue_operator', 'pause_queue resume_queue pause_job_type resume_job_type'),
                 ('pgqueue_operator', 'drain_worker set_job_type set_settings set_tenant_weight set_tenant_quota add_callback_secret remove_callback_secret')

@@ -59,8 +59,8 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
-        'attempts', 'dependencies', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets', 'tenant_settings', 'tenant_jobs',
-        'tenant_counts', 'lane_marks']
+        'attempts', 'dependencies', 'slots', 'ordered_jobs', 'limits', 'openings', 'gate_buckets', 'job_results', 'completions', 'stats', 'stats_log',
+        'tenants', 'callback_secrets', 'tenant_settings', 'tenant_jobs', 'tenant_counts', 'lane_marks']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);
         execute format('drop policy if exists %I on pgqueue.%I', v_table || '_tenant', v_table);
@@ -70,7 +70,7 @@ begin
         elsif v_table = 'schedule_runs' then
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
                 ' or (select true from pgqueue.schedules s where s.name = schedule_runs.schedule))', v_table || '_tenant', v_table);
-        elsif v_table in ('stats', 'stats_log', 'tenants', 'callback_secrets', 'lane_marks') then
+        elsif v_table in ('stats', 'stats_log', 'tenants', 'callback_secrets', 'lane_marks', 'limits', 'openings', 'gate_buckets') then
             -- Numbers over all tenants, and who is confined to what, are not for a confined login.
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null)',
                 v_table || '_tenant', v_table);

@@ -10,6 +10,7 @@ transaction where there is one.
     operator    cancel, retry, pause, settings, and what the schema says of itself
     schedules   set, pause, run now, the next ticks
     tenants     turns, weights, quotas, logins
+    limits      set, drop, let a blocked key go on
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pgqueue.calls.core import (
     run_async,
     translated,
 )
+from pgqueue.calls.limits import drop_limit, register_limits, set_limit, skip_ordered
 from pgqueue.calls.operator import (
     Drift,
     ServerState,
@@ -145,6 +147,7 @@ __all__ = [
     "drift",
     "drive",
     "drive_async",
+    "drop_limit",
     "enqueue",
     "enqueue_many",
     "exchange",
@@ -168,6 +171,7 @@ __all__ = [
     "purge_queue",
     "redrive",
     "register_job_types",
+    "register_limits",
     "register_schedules",
     "register_worker",
     "release",
@@ -189,10 +193,12 @@ __all__ = [
     "schema_version",
     "server_state",
     "set_job_type",
+    "set_limit",
     "set_schedule",
     "set_settings",
     "settle",
     "sign_callback",
+    "skip_ordered",
     "snooze",
     "status",
     "stop_worker",

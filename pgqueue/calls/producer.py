@@ -172,7 +172,10 @@ select pgqueue.enqueue(
     p_feed => %(feed)s,
     p_callback_url => %(callback_url)s,
     p_depends_on => %(depends_on)s::uuid[],
-    p_on_parent_failure => %(on_parent_failure)s)
+    p_on_parent_failure => %(on_parent_failure)s,
+    p_concurrency_key => %(concurrency_key)s,
+    p_ordering_key => %(ordering_key)s,
+    p_ordering_on_failure => %(ordering_on_failure)s)
 """
 _ABSENT: dict[str, Any] = dict.fromkeys(
     (
@@ -189,6 +192,9 @@ _ABSENT: dict[str, Any] = dict.fromkeys(
         "callback_url",
         "depends_on",
         "on_parent_failure",
+        "concurrency_key",
+        "ordering_key",
+        "ordering_on_failure",
     )
 )
 

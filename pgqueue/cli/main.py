@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "types": ("types", "types"),
         "schedules": ("schedules", "schedules"),
         "tenants": ("tenants", "tenants"),
+        "limits": ("limits", "limits"),
         "failed": ("failed", "failed"),
         "health": ("operate", "health"),
         "maintain": ("operate", "maintain"),

@@ -145,6 +145,8 @@ class Worker:
         await parts.control.call(calls.register_job_types(self._registry.registrations()))
         if schedules := self._registry.schedule_registrations():
             await parts.control.call(calls.register_schedules(schedules))
+        if limits := self._registry.limit_registrations():
+            await parts.control.call(calls.register_limits(limits))
         await parts.membership.register()
 
     def _make_parts(self, *, pooled: bool) -> Parts:

@@ -83,7 +83,11 @@ begin
     end if;
     if v_job is null then
         with r as (delete from pgqueue.ready x where x.job_id = p_job_id returning *)
-        select r.job_type, r.queue, r.attempts, r.flags into v_job from r;
+        select r.job_type, r.queue, r.attempts, r.flags, r.pos into v_job from r;
+        if v_job.pos < 0 then
+            perform pgqueue.reopen_gates(p_job_id, v_job.queue);
+            perform pgqueue.ring(array[v_job.queue]);
+        end if;
     end if;
     if v_job is null then
         return false;

@@ -86,6 +86,7 @@ declare
     v_queues integer;
     v_max_attempts integer;
     v_not_now text[];
+    v_limited boolean;
 begin
     if p_limit is null or p_limit < 1 or p_limit > 10000 then
         raise exception using errcode = 'PQ006', message = format('p_limit is %s, not between 1 and 10000', p_limit);
@@ -94,13 +95,18 @@ begin
     perform pg_advisory_xact_lock_shared(7067003, (p_worker % 2147483647)::integer);
     select w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease >= clock_timestamp(), w.job_types,
         coalesce(p_queues, w.queues), s.max_attempts,
-        array(select t.job_type from pgqueue.job_types t where t.paused_at is not null or not t.enabled)
-    into v_alive, v_types, p_queues, v_max_attempts, v_not_now
+        array(select t.job_type from pgqueue.job_types t where t.paused_at is not null or not t.enabled), s.limited
+    into v_alive, v_types, p_queues, v_max_attempts, v_not_now, v_limited
     from pgqueue.settings s
     left join pgqueue.workers w on w.id = p_worker
     where s.only_row;
     if v_alive is not true or current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
         perform pgqueue.check_worker(p_worker);
+    end if;
+    if v_limited then
+        return query
+            select * from pgqueue.claim_limited(p_worker, p_queues, p_limit, p_floors, v_types, v_not_now, v_max_attempts);
+        return;
     end if;
     v_queues := cardinality(p_queues);
     return query
@@ -116,6 +122,8 @@ begin
                     and (v_types is null or r.job_type = any (v_types))
                     and (v_not_now = '{}' or r.job_type <> all (v_not_now))
                     and (r.expires_at is null or r.expires_at > clock_timestamp())
+                    -- Ordered: the settings have just come to say limited.
+                    and r.flags & 32 = 0
                     and not exists (select from pgqueue.queues k where k.queue = p_queues[lane.n % v_queues + 1] and k.paused_at is not null)
                     -- A queue named twice: its second lane would find the rows that the first has locked, and they are ours.
                     and array_position(p_queues, p_queues[lane.n % v_queues + 1]) = lane.n % v_queues + 1
@@ -153,7 +161,7 @@ end
 $$;
 revoke all on function pgqueue.claim(bigint, text[], integer, bigint[]) from public;
 
--- Claim this one job, whatever its place in the queue (it must be ready; pauses do not hold it back). No row = it is not.
+-- Claim this one job, whatever its place in the queue (it must be ready; neither pauses nor limits hold it back, but it counts). No row = it is not.
 create or replace function pgqueue.claim_job(p_worker bigint, p_job_id uuid)
 returns table (
     job_id uuid,
@@ -198,6 +206,12 @@ begin
     insert into pgqueue.running (job_id, token, worker_id, attempt, queue, priority, job_type, flags, ready_at, started_at, deadline_at)
     values (p_job_id, v_token, p_worker, v_ready.attempts + 1, v_ready.queue, v_ready.priority, v_ready.job_type,
         v_ready.flags, v_ready.ready_at, v_started_at, v_started_at + v_timeout);
+    insert into pgqueue.slots (job_id, token, gate)
+    select p_job_id, v_token, g
+    from pgqueue.gates_of(v_ready.job_type, v_ready.queue, v_job.tenant_id, v_job.concurrency_key, v_job.ordering_key) g;
+    if found then
+        update pgqueue.running r set flags = r.flags | 32 where r.job_id = p_job_id;
+    end if;
     return query
         select p_job_id, v_token, v_ready.job_type, v_ready.queue, v_ready.priority, v_ready.pos, v_ready.attempts + 1,
             coalesce(v_job.max_attempts, v_type.max_attempts, s.max_attempts),

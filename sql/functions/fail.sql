@@ -32,12 +32,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := clock_timestamp();
+    v_flags integer := p_running.flags;
 begin
+    if v_flags & 32 <> 0 then
+        perform pgqueue.leave_gates(array[p_running.job_id]);
+        perform pgqueue.ring(array[p_running.queue]);
+        if not exists (select from pgqueue.ordered_jobs o where o.job_id = p_running.job_id) then
+            v_flags := v_flags & ~32;
+        end if;
+    end if;
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
     values (p_running.job_id, p_running.token, p_running.attempt, p_outcome, p_running.worker_id, p_running.started_at,
         v_now, p_error);
     perform pgqueue.place(p_running.job_id, p_due_at, p_reason, p_running.queue, p_running.priority, p_running.job_type,
-        p_running.attempt - (not p_counts)::integer, p_running.flags);
+        p_running.attempt - (not p_counts)::integer, v_flags);
     perform pgqueue.count_outcome(p_running.job_type, p_running.queue, p_running.worker_id, p_outcome,
         p_running.ready_at, p_running.started_at, v_now);
 end

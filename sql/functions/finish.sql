@@ -39,6 +39,11 @@ begin
     if v_parents then
         perform pgqueue.release_dependents(p_job_ids);
     end if;
+    if (select s.limited from pgqueue.settings s) or exists (select from pgqueue.ordered_jobs o where o.job_id = any (p_job_ids)) then
+        perform pgqueue.leave_gates(p_job_ids);
+        perform pgqueue.leave_order(p_job_ids);
+        perform pgqueue.ring(array(select distinct f.queue from pgqueue.finished f where f.job_id = any (p_job_ids)));
+    end if;
     v_told := array(
         select j.id from pgqueue.jobs j
         where j.id = any (p_job_ids) and (j.notify or j.feed is not null or j.callback_url is not null));

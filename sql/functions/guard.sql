@@ -19,18 +19,20 @@ declare
     v_broken text;
 begin
     if (new.id, new.job_type, new.tenant_id, new.idempotency_key, new.created_at, new.created_by,
-            new.notify, new.feed, new.callback_url, new.callback_of, new.depends_on, new.on_parent_failure)
+            new.notify, new.feed, new.callback_url, new.callback_of, new.depends_on, new.on_parent_failure,
+            new.concurrency_key, new.ordering_key, new.ordering_on_failure)
         is distinct from (old.id, old.job_type, old.tenant_id, old.idempotency_key, old.created_at, old.created_by,
-            old.notify, old.feed, old.callback_url, old.callback_of, old.depends_on, old.on_parent_failure)
+            old.notify, old.feed, old.callback_url, old.callback_of, old.depends_on, old.on_parent_failure,
+            old.concurrency_key, old.ordering_key, old.ordering_on_failure)
     then
         raise exception using errcode = 'PQ007',
             message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at, created_by, notify, feed, callback_url,'
-                ' depends_on and on_parent_failure never change', old.id),
+                ' depends_on, on_parent_failure, concurrency_key, ordering_key and ordering_on_failure never change', old.id),
             hint = 'Cancel the job with pgqueue.cancel(id) and insert another.';
     end if;
     v_broken := pgqueue.job_limit(new.job_type, new.queue, new.priority, new.payload, new.run_at, new.expires_at, new.max_attempts,
         new.timeout, new.idempotency_key, new.unique_key, new.tenant_id, new.headers, new.feed, new.callback_url, new.callback_of,
-        new.depends_on, new.on_parent_failure);
+        new.depends_on, new.on_parent_failure, new.concurrency_key, new.ordering_key, new.ordering_on_failure);
     if v_broken is not null then
         perform pgqueue.refuse_limit(v_broken);
     end if;
@@ -39,7 +41,13 @@ begin
     end if;
 
     delete from pgqueue.blocked b where b.job_id = old.id returning * into v_blocked;
-    if found then
+    if v_blocked.reason = 'limit' then
+        -- As one that is ready; a claim parks it again.
+        perform pgqueue.place(old.id, case when v_moved_in_time then coalesce(new.run_at, v_now) else v_now end, 'run_at',
+            coalesce(v_queue, v_blocked.queue), new.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags);
+        return null;
+    end if;
+    if v_blocked.job_id is not null then
         insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type,
             attempts, flags, expires_at, blocked_at)
         values (old.id, v_blocked.reason, v_blocked.waits_for, v_blocked.unique_key, new.run_at,
@@ -61,6 +69,9 @@ begin
     -- instead of handing out the old payload. The new row is at the end of its queue.
     delete from pgqueue.ready r where r.job_id = old.id returning * into v_ready;
     if found then
+        if v_ready.pos < 0 then
+            perform pgqueue.reopen_gates(old.id, v_ready.queue);
+        end if;
         perform pgqueue.place(old.id, case when v_moved_in_time then coalesce(new.run_at, v_now) else v_now end, 'run_at',
             coalesce(v_queue, v_ready.queue), new.priority, v_ready.job_type, v_ready.attempts, v_ready.flags);
         return null;
@@ -76,7 +87,8 @@ revoke all on function pgqueue.route_updated() from public;
 
 create or replace trigger jobs_route_updated
     after update of id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-        idempotency_key, tenant_id, headers, notify, feed, callback_url, callback_of, depends_on, on_parent_failure, created_at, created_by
+        idempotency_key, tenant_id, headers, notify, feed, callback_url, callback_of, depends_on, on_parent_failure, concurrency_key, ordering_key,
+        ordering_on_failure, created_at, created_by
     on pgqueue.jobs
     for each row execute function pgqueue.route_updated();
 
@@ -138,6 +150,9 @@ begin
     delete from pgqueue.attempts a where a.ctid = any (array(
         select x.tid from deleted d
         cross join lateral (select y.ctid as tid from pgqueue.attempts y where y.job_id = d.id offset 0) x));
+    if exists (select from deleted d where d.ordering_on_failure = 'block') then
+        perform pgqueue.leave_order(array(select d.id from deleted d where d.ordering_on_failure = 'block'));
+    end if;
     if exists (select from deleted d where d.feed is not null) then
         delete from pgqueue.completions c where c.ctid = any (array(
             select x.tid from deleted d
@@ -175,7 +190,7 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'completions', 'workers',
-        'dependencies']
+        'dependencies', 'slots', 'openings', 'gate_buckets', 'ordered_jobs']
     loop
         execute format('create or replace trigger %I before truncate on pgqueue.%I
             for each statement execute function pgqueue.guard_truncate()', v_table || '_guard_truncate', v_table);

@@ -54,6 +54,11 @@ begin
     where s.due_at >= coalesce(next_floor, '-infinity')
     order by s.due_at
     limit 1;
+    if (select s.limited from pgqueue.settings s) then
+        perform pgqueue.open_gates(p_limit);
+        -- One that is due already was busy just now.
+        next_due_at := least(next_due_at, (select o.opens_at from pgqueue.openings o order by o.opens_at limit 1));
+    end if;
     return next;
 end
 $$;
@@ -306,7 +311,7 @@ declare
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs'] loop
+    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits'] loop
         begin
             case v_part
                 when 'run_schedules' then
@@ -318,6 +323,7 @@ begin
                 when 'expire' then expired := pgqueue.expire(p_limit);
                 when 'retain' then removed := pgqueue.retain(p_limit);
                 when 'merge_stats' then merged := pgqueue.merge_stats();
+                when 'tend_limits' then perform pgqueue.tend_limits(p_limit);
                 when 'forget_workers' then perform pgqueue.forget_workers();
                 when 'mark_lanes' then perform pgqueue.mark_lanes();
                 when 'count_tenants' then perform pgqueue.count_tenants();

@@ -36,6 +36,10 @@ begin
             || coalesce(v_finished.errors -> -1, '{}'));
     v_flags := (v_finished.unique_key is not null)::integer
         + pgqueue.notice_flags(v_job.notify, v_job.feed, v_job.callback_url);
+    if v_job.ordering_key is not null then
+        v_flags := v_flags + 32;
+        perform pgqueue.enter_order(array[p_job_id]);
+    end if;
     if v_job.depends_on is null then
         perform pgqueue.place(p_job_id, '-infinity', 'run_at', v_finished.queue, v_job.priority, v_job.job_type, 0, v_flags);
     else

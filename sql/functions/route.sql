@@ -20,7 +20,10 @@ create or replace function pgqueue.job_limit(
     p_callback_url text,
     p_callback_of uuid,
     p_depends_on uuid[],
-    p_on_parent_failure text
+    p_on_parent_failure text,
+    p_concurrency_key text,
+    p_ordering_key text,
+    p_ordering_on_failure text
 )
 returns text
 language sql
@@ -48,6 +51,9 @@ begin atomic
         when p_depends_on is not null and (coalesce(array_ndims(p_depends_on), 0) <> 1 or cardinality(p_depends_on) > 10000
             or array_position(p_depends_on, null) is not null) then 'jobs_depends_on_check'
         when p_on_parent_failure not in ('fail', 'run') then 'jobs_on_parent_failure_check'
+        when length(p_concurrency_key) not between 1 and 255 then 'jobs_concurrency_key_check'
+        when length(p_ordering_key) not between 1 and 255 then 'jobs_ordering_key_check'
+        when p_ordering_on_failure not in ('skip', 'block') then 'jobs_ordering_on_failure_check'
         when jsonb_typeof(p_payload) <> 'object' then 'jobs_payload_check'
         -- 12 bytes of jsonb (1e131071) print as 131,072: a payload of 110 kB that prints as more than 1 GB would fail every
         -- claim that comes to it. Below 2 kB none prints as more than 24 MB. || makes a compressed value plain.
@@ -56,7 +62,7 @@ begin atomic
         when octet_length(p_payload::text) > 67108864 then 'jobs_payload_text_check'
     end;
 end;
-revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid, uuid[], text) from public;
+revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid, uuid[], text, text, text, text) from public;
 
 -- Raises that refusal as a CHECK would. Returns what its caller's expression needs.
 create or replace function pgqueue.refuse_limit(p_name text)
@@ -125,7 +131,8 @@ begin
     ) t
     where num_nonnulls((select true from inserted limit 1 offset 1),
             n.run_at, n.expires_at, n.max_attempts, n.timeout, n.idempotency_key, n.unique_key, n.tenant_id, n.headers,
-            n.notify, n.feed, n.callback_url, n.callback_of, n.depends_on, n.on_parent_failure) = 0
+            n.notify, n.feed, n.callback_url, n.callback_of, n.depends_on, n.on_parent_failure,
+            n.concurrency_key, n.ordering_key, n.ordering_on_failure) = 0
         and (n.queue is null or octet_length(n.queue) between 1 and 63)
         and n.priority = any ('{0,1,2,3}')
         -- Of all that jsonb can hold objects sort last.
@@ -148,12 +155,13 @@ begin
                         when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
                         else pgqueue.refuse_job_type(n.job_type)
                     end,
-                    n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), v_now, n.expires_at
+                    n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
+                        + (n.ordering_key is not null)::integer * 32, v_now, n.expires_at
                 from inserted n
                 cross join lateral (
                     select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
                         n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
-                        n.depends_on, n.on_parent_failure) as broken
+                        n.depends_on, n.on_parent_failure, n.concurrency_key, n.ordering_key, n.ordering_on_failure) as broken
                     offset 0
                 ) l
                 left join lateral (
@@ -161,7 +169,8 @@ begin
                 ) t on true
                 where (n.run_at is null or n.run_at <= v_now) and n.depends_on is null
                 -- In passing: a query of its own would take 8 microseconds.
-                returning queue, (select true from inserted n where n.run_at > v_now or n.depends_on is not null limit 1)
+                returning queue,
+                    (select true from inserted n where n.run_at > v_now or n.depends_on is not null or n.ordering_key is not null limit 1)
             loop
                 if v_first is null then
                     v_first := v_queue;
@@ -171,9 +180,13 @@ begin
             end loop;
 
             if v_first is null or v_later then
+                if exists (select from inserted n where n.ordering_key is not null) then
+                    perform pgqueue.enter_order(array(select n.id from inserted n where n.ordering_key is not null));
+                end if;
                 with odd as materialized (
                     select n.id, n.run_at, n.depends_on, n.priority, n.job_type, n.expires_at,
-                        (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url) as flags,
+                        (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
+                        + (n.ordering_key is not null)::integer * 32 as flags,
                         case
                             when l.broken is not null then pgqueue.refuse_limit(l.broken)
                             when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
@@ -183,7 +196,7 @@ begin
                     cross join lateral (
                         select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
                             n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
-                            n.depends_on, n.on_parent_failure) as broken
+                            n.depends_on, n.on_parent_failure, n.concurrency_key, n.ordering_key, n.ordering_on_failure) as broken
                         offset 0
                     ) l
                     left join lateral (

@@ -59,6 +59,39 @@ as $$
     from pgqueue.dependencies d
     where not exists (select from places p where p.job_id = d.parent_id and p.flags & 16 <> 0)
     union all
+    select 'parked job without a gate', b.job_id, null from pgqueue.blocked b where b.reason = 'limit' and b.gate is null
+    union all
+    select 'place of an attempt that does not run', s.job_id, format('gate %s', s.gate)
+    from pgqueue.slots s
+    where not exists (select from pgqueue.running r where r.job_id = s.job_id and r.token = s.token and r.flags & 32 <> 0)
+    union all
+    select 'running job holds no place in spite of its mark', r.job_id, format('token %s', r.token)
+    from pgqueue.running r
+    where r.flags & 32 <> 0 and not exists (select from pgqueue.slots s where s.job_id = r.job_id)
+    union all
+    select 'gate has room, and nobody is told', (select b.job_id from pgqueue.blocked b where b.gate = g.gate limit 1), format('gate %s', g.gate)
+    from (select distinct b.gate from pgqueue.blocked b where b.gate is not null) x
+    cross join lateral pgqueue.gate_room(array[x.gate]) g
+    where (g.room > 0 or g.next_at is not null)
+        and (g.head is null or exists (select from pgqueue.blocked b where b.job_id = g.head and b.gate = g.gate))
+        and not exists (select from pgqueue.openings o where o.gate = g.gate)
+        and not exists (
+            select from pgqueue.ready r
+            join pgqueue.jobs j on j.id = r.job_id
+            cross join lateral pgqueue.gates_of(r.job_type, r.queue, j.tenant_id, j.concurrency_key, j.ordering_key) o
+            where r.pos < 0 and o = g.gate)
+    union all
+    select 'ordered job out of its order', j.id, format('ordering key %s', j.ordering_key)
+    from pgqueue.jobs j
+    join counted c on c.job_id = j.id
+    where j.ordering_key is not null and c.live <> exists (select from pgqueue.ordered_jobs o where o.job_id = j.id)
+        and (c.live or not coalesce(j.ordering_on_failure = 'block'
+            and exists (select from pgqueue.finished f where f.job_id = j.id and f.status = 'failed'), false))
+    union all
+    select 'place in an order without a job', o.job_id, format('gate %s', o.gate)
+    from pgqueue.ordered_jobs o
+    where not exists (select from pgqueue.jobs j where j.id = o.job_id and j.ordering_key is not null)
+    union all
     select 'one token, two attempts', t.job_id, format('token %s', t.token)
     from (
         select r.job_id, r.token from pgqueue.running r

@@ -21,7 +21,10 @@ select
     null::boolean as inserted,
     null::text as status,
     null::uuid[] as depends_on,
-    null::text as on_parent_failure
+    null::text as on_parent_failure,
+    null::text as concurrency_key,
+    null::text as ordering_key,
+    null::text as ordering_on_failure
 where false;
 
 create or replace trigger inbox_inserted
@@ -51,3 +54,6 @@ comment on column pgqueue.inbox.inserted is 'Returned: false = an earlier job se
 comment on column pgqueue.inbox.status is 'Returned: where that job stands.';
 comment on column pgqueue.inbox.depends_on is 'It is blocked until these jobs have succeeded. NULL or empty = none.';
 comment on column pgqueue.inbox.on_parent_failure is 'When one of them does not: fail (NULL or empty) or run.';
+comment on column pgqueue.inbox.concurrency_key is 'Counted together by limits of kind key. NULL or empty = none.';
+comment on column pgqueue.inbox.ordering_key is 'Jobs with this key run one after another, in order of arrival. NULL or empty = none.';
+comment on column pgqueue.inbox.ordering_on_failure is 'When it fails, those after it: skip it (NULL or empty) or block.';

@@ -99,6 +99,40 @@ as $$
 $$;
 revoke all on function pgqueue.why_dependent(uuid) from public;
 
+-- In words, the limit or the job that a parked job waits for, and what would free it. A confined session hears of its own jobs only.
+create or replace function pgqueue.why_parked(p_blocked pgqueue.blocked)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit pgqueue.limits;
+    v_first uuid;
+    v_until timestamptz;
+begin
+    if starts_with(p_blocked.gate, '0:') then
+        select o.job_id into v_first from pgqueue.ordered_jobs o where o.gate = p_blocked.gate order by o.seq limit 1;
+        return format('blocked: job %s comes first in its ordering key (%s)%s', v_first,
+            (select s.status from pgqueue.job_status s where s.id = v_first),
+            case when exists (select from pgqueue.finished f where f.job_id = v_first)
+                then '; retry it, or let the others pass: select pgqueue.skip_ordered(id)' else '' end);
+    end if;
+    select * into v_limit from pgqueue.limits l where l.id = split_part(p_blocked.gate, ':', 1)::bigint;
+    if not found then
+        return 'blocked: its limit was dropped, and it is let out with the next claim';
+    end if;
+    select min(o.opens_at) into v_until from pgqueue.openings o where o.gate = p_blocked.gate and o.opens_at > o.made_at;
+    return format('blocked by the limit of %s %s: %s', v_limit.kind, v_limit.name, concat_ws(' and ',
+        case when v_limit.max_running is not null then format('%s of %s running',
+            (select count(*) from pgqueue.slots s join pgqueue.running r on r.job_id = s.job_id and r.token = s.token
+             where s.gate = p_blocked.gate), v_limit.max_running) end,
+        case when v_limit.rate_jobs is not null then format('%s per %s%s', v_limit.rate_jobs, v_limit.rate_interval,
+            ', the next at ' || date_trunc('milliseconds', v_until)) end));
+end
+$$;
+revoke all on function pgqueue.why_parked(pgqueue.blocked) from public;
+
 -- In words, why this job is not running (or by whom it is, or how it ended). Raises PQ003 for no such job.
 -- Proved by tests/sql/test_why_waiting.py.
 create or replace function pgqueue.why_waiting(p_job_id uuid)
@@ -150,6 +184,7 @@ begin
         return v_words;
     end if;
     select case b.reason when 'dependencies' then pgqueue.why_dependent(p_job_id)
+        when 'limit' then pgqueue.why_parked(b)
         else format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key) end
     into v_words from pgqueue.blocked b where b.job_id = p_job_id;
     if found then

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.sqljobs import Db
 
 # Their asserts say as much as those of tests. Imported by test_permutations.py, later than this.
-for _name in ("specs_claim", "specs_doorbell", "specs_finish", "specs_keys"):
+for _name in ("specs_claim", "specs_doorbell", "specs_finish", "specs_keys", "specs_limits"):
     pytest.register_assert_rewrite(f"tests.races.{_name}")
 
 

@@ -40,6 +40,7 @@ _WIPE = "; ".join(
     for table in (
         *("ready", "scheduled", "blocked", "running", "jobs", "workers"),
         *("queues", "job_types", "stats_log", "stats"),
+        *("limits", "slots", "openings", "gate_buckets", "ordered_jobs"),
     )
 )
 END = "end"  # as a session's last step: tried as commit and as rollback

@@ -93,6 +93,36 @@ MUTANTS = [
         "retention / redrive / retry",
         "PQ007",
     ),
+    Mutant(
+        "gates without a lock",
+        [
+            (
+                "hold_gates",
+                "if pg_try_advisory_xact_lock(7067006, hashtext(v_gate)) then",
+                "if true then",
+            )
+        ],
+        "claim / claim at a gate",
+        "two run at once",
+    ),
+    Mutant(
+        "an end that opens nothing",
+        [("leave_gates", "from gone g;", "from gone g where false;")],
+        "park / finish / claim at a gate",
+        "somebody still waits",
+    ),
+    Mutant(
+        "openings that are consumed without the gate's lock",
+        [("open_gates", "v_held := pgqueue.hold_gates(v_due);", "v_held := v_due;")],
+        "park / finish / claim at a gate",
+        "somebody still waits",
+    ),
+    Mutant(
+        "a cancel that does not make up for what was let out",
+        [("cancel_waiting", "if v_job.pos < 0 then", "if false then")],
+        "let out / claim / cancel",
+        "somebody still waits",
+    ),
 ]
 
 

@@ -36,24 +36,27 @@ _CALLS = {
         ready_types tenant_numbers"""
     ),
     (_W,): _set(
-        """register_worker register_job_types register_schedules heartbeat stop_worker
+        """register_limits
+        register_worker register_job_types register_schedules heartbeat stop_worker
         release_strays live_workers rest leave claim claim_job exchange report complete fail
         snooze release cancel_running progress extend settle sign_callback"""
     ),
     (_W, _O): _set(
         """maintain promote rescue expire retain merge_stats forget_workers run_schedules
-        forget_schedule_runs mark_lanes count_tenants"""
+        forget_schedule_runs mark_lanes count_tenants tend_limits"""
     ),
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
         pause_job_type resume_job_type drain_worker set_job_type set_settings set_schedule
         pause_schedule resume_schedule remove_schedule run_schedule_now add_callback_secret
-        remove_callback_secret set_tenant_weight set_tenant_quota"""
+        remove_callback_secret set_tenant_weight set_tenant_quota set_limit drop_limit
+        skip_ordered"""
     ),
 }
 # Called by our own functions and triggers, or by the schema's owner.
-_INTERNAL = _set(
-    """after_finish app_migrated app_opened attempts_allowed backoff callback_host
+_INTERNAL = (
+    _set(
+        """after_finish app_migrated app_opened attempts_allowed backoff callback_host
     cancel_waiting catalogue
     check_acyclic check_enqueue check_isolation check_job check_time_zone check_worker
     clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
@@ -69,13 +72,21 @@ _INTERNAL = _set(
     tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held
     why_nobody
     why_ready"""
-) | _set(
-    """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
+    )
+    | _set(
+        """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
     enforce_quotas_updated fit_quotas"""
+    )
+    | _set(
+        """adopt_running claim_limited enter_order gate_room gates_of hold_gates leave_gates
+    leave_order
+    let_out open_gates open_later open_limit park pick_ready reopen_gates settle_gates
+    start_limiting store_limit take_tokens weigh why_parked"""
+    )
 )
 _VIEWS = _set(
-    """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
-    running_jobs schedule_history schedule_status stats_recent tenant_stats unhandled
+    """failed_jobs health inbox job_status job_timeline job_type_stats limit_status queue_stats
+    ready_lanes running_jobs schedule_history schedule_status stats_recent tenant_stats unhandled
     worker_status"""
 )
 _TABLES = _set(
@@ -83,17 +94,21 @@ _TABLES = _set(
     finished installed_objects
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings stats stats_log tenants workers"""
-) | _set("lane_marks tenant_counts tenant_jobs tenant_settings")
+) | _set(
+    """lane_marks tenant_counts tenant_jobs tenant_settings
+    gate_buckets limits openings ordered_jobs slots"""
+)
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
-    unique_key tenant_id headers notify feed callback_url depends_on on_parent_failure"""
+    unique_key tenant_id headers notify feed callback_url depends_on on_parent_failure
+    concurrency_key ordering_key ordering_on_failure"""
 )
 # What a producer never reads, of the tables that stand below job_status.
 _HIDDEN_FROM_PRODUCER = {
     "jobs": _set("payload headers"),
     "ready": _set("priority pos job_type flags expires_at tenant_id"),
     "scheduled": _set("priority job_type flags expires_at"),
-    "blocked": _set("run_at priority job_type flags expires_at"),
+    "blocked": _set("run_at priority job_type flags expires_at gate pos"),
     "running": _set("token priority job_type flags deadline_at"),
     "finished": _set("token taken_back"),
     "attempts": _set(""),
@@ -108,6 +123,7 @@ _HIDDEN_FROM_PRODUCER = {
     ),
     "settings": _set(
         "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace"
+        " limited aging"
     ),
     "job_status": _set(""),
     "job_timeline": _set(""),

@@ -59,6 +59,9 @@ _JOBS: list[tuple[str, str, str]] = [
     ("depends_on", "array[array[gen_random_uuid()]]", "jobs_depends_on_check"),
     ("depends_on", "array_fill(gen_random_uuid(), array[10001])", "jobs_depends_on_check"),
     ("on_parent_failure", "'explode'", "jobs_on_parent_failure_check"),
+    ("concurrency_key", "repeat('x', 256)", "jobs_concurrency_key_check"),
+    ("ordering_key", "''", "jobs_ordering_key_check"),
+    ("ordering_on_failure", "'stop'", "jobs_ordering_on_failure_check"),
     ("callback_url", "''", "jobs_callback_url_check"),
     ("callback_url", "'ftp://a.example/'", "jobs_callback_url_check"),
     ("callback_url", "'https://'", "jobs_callback_url_check"),
@@ -83,6 +86,8 @@ _BOUNDS: list[tuple[str, str]] = [
     ("unique_key", "repeat('é', 255)"),
     ("tenant_id", "repeat('x', 100)"),
     ("headers", "null"),
+    ("concurrency_key", "repeat('é', 255)"),
+    ("ordering_key", "repeat('é', 255)"),
     ("notify", "null"),
     ("feed", "repeat('x', 100)"),
     ("callback_url", "'http://[::1]:8080/a?b=c'"),
@@ -151,6 +156,7 @@ def test_an_update_keeps_the_limits(db: Db) -> None:
         not in {
             *("job_type", "idempotency_key", "unique_key", "tenant_id", "feed", "callback_url"),
             *("depends_on", "on_parent_failure"),
+            *("concurrency_key", "ordering_key", "ordering_on_failure"),
         }
     ]
 

@@ -1,6 +1,6 @@
 -- Turns between tenants, and what each may have waiting.
 
-insert into pgqueue.migrations (version, name) values (4, 'tenants');
+insert into pgqueue.migrations (version, name) values (5, 'tenants');
 
 create table pgqueue.tenant_settings (
     tenant_id text not null,

@@ -1,0 +1,228 @@
+-- Making and dropping limits, and what operators do about ordering keys.
+
+-- Limit what is named. The whole limit is given each time: NULL = no such limit. kind 'job_type' or 'queue': all jobs of it together. 'tenant': a tenant, or
+-- '*' each tenant alone that has no row of its own. 'key': each concurrency_key alone, among the jobs of a type, or '*' of all types.
+-- p_rate_burst: so many may start at once after a quiet time; NULL = what comes in 0.2 s, at least 1. Jobs that run already count; a claim
+-- that is in flight at this moment does not know of the limit yet.
+create or replace function pgqueue.set_limit(
+    p_kind text,
+    p_name text,
+    p_max_running integer default null,
+    p_rate_jobs integer default null,
+    p_rate_interval interval default null,
+    p_rate_burst integer default null,
+    p_description text default null
+)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgqueue.store_limit(p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, p_rate_burst, p_description, true);
+end
+$$;
+revoke all on function pgqueue.set_limit(text, text, integer, integer, interval, integer, text) from public;
+
+-- What worker applications declare: a JSON array of objects with kind, name and, where declared, max_running, rate_jobs, rate_seconds,
+-- rate_burst. Limits that an operator has set stay as they are.
+create or replace function pgqueue.register_limits(p_limits jsonb)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgqueue.store_limit(d.kind, d.name, d.max_running, d.rate_jobs, pgqueue.seconds(d.rate_seconds), d.rate_burst, d.description, false)
+    from (
+        select * from jsonb_to_recordset(p_limits) as r (kind text, name text, max_running integer, rate_jobs integer,
+            rate_seconds double precision, rate_burst integer, description text)
+        order by r.kind, r.name
+    ) d;
+end
+$$;
+revoke all on function pgqueue.register_limits(jsonb) from public;
+
+create or replace function pgqueue.store_limit(
+    p_kind text,
+    p_name text,
+    p_max_running integer,
+    p_rate_jobs integer,
+    p_rate_interval interval,
+    p_rate_burst integer,
+    p_description text,
+    p_by_operator boolean
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit pgqueue.limits;
+begin
+    p_rate_burst := case when p_rate_jobs is not null then coalesce(p_rate_burst,
+        1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval))::integer) end;
+    insert into pgqueue.limits as l (kind, name, max_running, rate_jobs, rate_interval, rate_burst, description, operator_managed)
+    values (p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, p_rate_burst, p_description, p_by_operator)
+    on conflict (kind, name) do update set
+        max_running = excluded.max_running, rate_jobs = excluded.rate_jobs, rate_interval = excluded.rate_interval,
+        rate_burst = excluded.rate_burst, description = coalesce(excluded.description, l.description),
+        operator_managed = excluded.operator_managed, updated_at = clock_timestamp()
+    where (p_by_operator or not l.operator_managed)
+        and (l.max_running, l.rate_jobs, l.rate_interval, l.rate_burst, l.operator_managed)
+            is distinct from (excluded.max_running, excluded.rate_jobs, excluded.rate_interval, excluded.rate_burst, excluded.operator_managed)
+    returning * into v_limit;
+    if not found then
+        return;
+    end if;
+    update pgqueue.settings s set limited = true;
+    if p_max_running is not null then
+        perform pgqueue.adopt_running(v_limit.id);
+    end if;
+    perform pgqueue.open_limit(v_limit.id);
+end
+$$;
+revoke all on function pgqueue.store_limit(text, text, integer, integer, interval, integer, text, boolean) from public;
+
+-- Jobs that run already take their places under a new limit. Locks running rows in job_id order.
+create or replace function pgqueue.adopt_running(p_limit_id bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+begin
+    v_ids := array(
+        select r.job_id from pgqueue.running r
+        where exists (
+            select from pgqueue.jobs j
+            cross join lateral pgqueue.gates_of(r.job_type, r.queue, j.tenant_id, j.concurrency_key, null) g
+            where j.id = r.job_id and split_part(g, ':', 1)::bigint = p_limit_id)
+        order by r.job_id
+        for update);
+    update pgqueue.running r set flags = r.flags | 32 where r.job_id = any (v_ids);
+    insert into pgqueue.slots (job_id, token, gate)
+    select r.job_id, r.token, g
+    from pgqueue.running r
+    join pgqueue.jobs j on j.id = r.job_id
+    cross join lateral pgqueue.gates_of(r.job_type, r.queue, j.tenant_id, j.concurrency_key, null) g
+    where r.job_id = any (v_ids) and split_part(g, ':', 1)::bigint = p_limit_id
+    on conflict do nothing;
+end
+$$;
+revoke all on function pgqueue.adopt_running(bigint) from public;
+
+-- Whatever is parked under this limit is looked at again.
+create or replace function pgqueue.open_limit(p_limit_id bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into pgqueue.openings (gate, opens_at, made_at)
+    select distinct b.gate, now(), now()
+    from pgqueue.blocked b
+    where b.gate = p_limit_id::text or starts_with(b.gate, p_limit_id || ':');
+    if found and pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('pgqueue', 'ring *');
+    end if;
+end
+$$;
+revoke all on function pgqueue.open_limit(bigint) from public;
+
+-- Drop a limit; what it held back may run. False = there was none.
+create or replace function pgqueue.drop_limit(p_kind text, p_name text)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id bigint;
+begin
+    delete from pgqueue.limits l where l.kind = p_kind and l.name = p_name returning l.id into v_id;
+    if v_id is not null then
+        perform pgqueue.open_limit(v_id);
+    end if;
+    return v_id is not null;
+end
+$$;
+revoke all on function pgqueue.drop_limit(text, text) from public;
+
+-- A failed job that blocks its ordering key (ordering_on_failure) gives way to those after it, and stays failed. False = it blocks nothing.
+create or replace function pgqueue.skip_ordered(p_job_id uuid)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_gate text;
+begin
+    perform pgqueue.check_job(p_job_id);
+    delete from pgqueue.ordered_jobs o
+    where o.job_id = p_job_id and exists (select from pgqueue.finished f where f.job_id = p_job_id)
+    returning o.gate into v_gate;
+    if not found then
+        return false;
+    end if;
+    insert into pgqueue.openings (gate, opens_at, made_at) values (v_gate, now(), now());
+    perform pg_notify('pgqueue', 'ring *') where pg_notification_queue_usage() < 0.5;
+    return true;
+end
+$$;
+revoke all on function pgqueue.skip_ordered(uuid) from public;
+
+-- Part of maintain(): forget full buckets; find what a producer could not say (start_limiting()) or a clock that was set back hides; stop
+-- looking at limits when there is none any more. Ordering keys keep it on once they have been used.
+create or replace function pgqueue.tend_limits(p_limit integer default 1000)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_limited boolean := (select s.limited from pgqueue.settings s);
+begin
+    if not v_limited then
+        if exists (select from pgqueue.ordered_jobs) or exists (select from pgqueue.limits) then
+            perform pgqueue.start_limiting();
+        end if;
+        return;
+    end if;
+    -- Full a minute ago: as good as no row. The minute is for clocks that are set back a little.
+    delete from pgqueue.gate_buckets b
+    where b.ctid = any (array(
+        select x.ctid from pgqueue.gate_buckets x where x.full_at < v_now - interval '1 minute'
+        order by x.full_at limit p_limit for update skip locked));
+    update pgqueue.gate_buckets b set full_at = x.full_at
+    from (
+        select y.ctid as tid, v_now + l.rate_burst * l.rate_step as full_at
+        from (select z.ctid, z.gate, z.full_at from pgqueue.gate_buckets z order by z.full_at desc limit p_limit for update skip locked) y
+        join pgqueue.limits l on l.id = split_part(y.gate, ':', 1)::bigint
+        where y.full_at > v_now + l.rate_burst * l.rate_step
+    ) x
+    where b.ctid = x.tid;
+    with hidden as (
+        delete from pgqueue.openings o
+        where o.ctid = any (array(
+            select x.tid from (
+                select y.ctid as tid, y.made_at from pgqueue.openings y order by y.opens_at desc limit p_limit for update skip locked
+            ) x where x.made_at > v_now))
+        returning o.gate
+    )
+    insert into pgqueue.openings (gate, opens_at, made_at) select distinct h.gate, v_now, v_now from hidden h;
+    if not exists (select from pgqueue.limits) and pg_sequence_last_value('pgqueue.ordered_jobs_seq_seq') is null then
+        perform from pgqueue.settings s for update skip locked;
+        if found and not exists (select from pgqueue.limits) and not exists (select from pgqueue.openings)
+            and not exists (select from pgqueue.slots) and not exists (select from pgqueue.blocked b where b.gate is not null)
+            and not exists (select from pgqueue.ready r where r.pos < 0)
+        then
+            update pgqueue.settings s set limited = false;
+        end if;
+    end if;
+end
+$$;
+revoke all on function pgqueue.tend_limits(integer) from public;
