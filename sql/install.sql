@@ -27,10 +27,15 @@ select not exists (select from pgqueue.migrations m where m.version = 3) as pgqu
 \ir migrations/0003_dependencies.sql
 \endif
 
+select not exists (select from pgqueue.migrations m where m.version = 4) as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0004_batches.sql
+\endif
+
 -- Functions of this release over tables of a later one would break it. The number is the last migration's.
 do $$
 begin
-    if (select max(m.version) from pgqueue.migrations m) > 3 then
+    if (select max(m.version) from pgqueue.migrations m) > 4 then
         raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
             using hint = 'Install with the files of that release, or of a later one.';
     end if;
@@ -44,7 +49,9 @@ $$;
 \ir functions/workers.sql
 \ir functions/finish.sql
 \ir functions/dependencies.sql
+\ir functions/batches.sql
 \ir functions/fail.sql
+\ir functions/signals.sql
 \ir functions/enqueue.sql
 \ir functions/inbox.sql
 \ir functions/tell.sql
@@ -65,6 +72,7 @@ $$;
 \ir functions/applications.sql
 \ir views/job_status.sql
 \ir views/schedules.sql
+\ir views/batches.sql
 \ir views/statistics.sql
 \ir views/jobs.sql
 \ir views/workers.sql

@@ -59,17 +59,20 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
-        'attempts', 'dependencies', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets']
+        'attempts', 'dependencies', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets', 'batches', 'batch_log', 'signals', 'signal_secret']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);
         execute format('drop policy if exists %I on pgqueue.%I', v_table || '_tenant', v_table);
-        if v_table in ('jobs', 'schedules') then
+        if v_table in ('jobs', 'schedules', 'batches') then
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
                 ' or tenant_id = (select pgqueue.current_tenant()))', v_table || '_tenant', v_table);
         elsif v_table = 'schedule_runs' then
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
                 ' or (select true from pgqueue.schedules s where s.name = schedule_runs.schedule))', v_table || '_tenant', v_table);
-        elsif v_table in ('stats', 'stats_log', 'tenants', 'callback_secrets') then
+        elsif v_table = 'batch_log' then
+            execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
+                ' or (select true from pgqueue.batches b where b.id = batch_log.batch_id))', v_table || '_tenant', v_table);
+        elsif v_table in ('stats', 'stats_log', 'tenants', 'callback_secrets', 'signal_secret') then
             -- Numbers over all tenants, and who is confined to what, are not for a confined login.
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null)',
                 v_table || '_tenant', v_table);

@@ -21,7 +21,9 @@ select
     null::boolean as inserted,
     null::text as status,
     null::uuid[] as depends_on,
-    null::text as on_parent_failure
+    null::text as on_parent_failure,
+    null::uuid as batch_id,
+    null::timestamptz as deadline_at
 where false;
 
 create or replace trigger inbox_inserted
@@ -51,3 +53,5 @@ comment on column pgqueue.inbox.inserted is 'Returned: false = an earlier job se
 comment on column pgqueue.inbox.status is 'Returned: where that job stands.';
 comment on column pgqueue.inbox.depends_on is 'It is blocked until these jobs have succeeded. NULL or empty = none.';
 comment on column pgqueue.inbox.on_parent_failure is 'When one of them does not: fail (NULL or empty) or run.';
+comment on column pgqueue.inbox.batch_id is 'The batch that it belongs to. NULL and the nil UUID = none.';
+comment on column pgqueue.inbox.deadline_at is 'It finishes by this time or fails; NULL, -infinity and the year 1 = none.';
