@@ -14,11 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgqueue.calls import Enqueued, JobStatus, NewJob, new_job
+    from pgqueue.calls import BatchStatus, Enqueued, JobStatus, NewJob, new_job
     from pgqueue.client import AsyncClient, Client
     from pgqueue.context import JobContext
     from pgqueue.definition import Backoff, JobDefinition
     from pgqueue.errors import (
+        BadSignalToken,
+        BatchNotFound,
         ConfigurationError,
         DatabaseUnavailable,
         IllegalStatus,
@@ -40,15 +42,19 @@ if TYPE_CHECKING:
         WaitTimeout,
         WorkerGone,
     )
-    from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze
+    from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze, WaitFor
     from pgqueue.registry import Registry, job, load_app
     from pgqueue.result import JobError, JobResult, Metrics
     from pgqueue.schedule import Schedule
+    from pgqueue.signals import Signal
     from pgqueue.worker import Worker, WorkerSettings, run_supervised
 
 __all__ = [
     "AsyncClient",
     "Backoff",
+    "BadSignalToken",
+    "BatchNotFound",
+    "BatchStatus",
     "Cancel",
     "Client",
     "ConfigurationError",
@@ -78,11 +84,13 @@ __all__ = [
     "Retry",
     "Schedule",
     "SchemaMismatch",
+    "Signal",
     "Snooze",
     "UndecodablePayload",
     "UniqueKeyTaken",
     "UnknownJobType",
     "UseFunction",
+    "WaitFor",
     "WaitTimeout",
     "Worker",
     "WorkerGone",
@@ -96,6 +104,9 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "pgqueue.client",
     "Backoff": "pgqueue.definition",
+    "BadSignalToken": "pgqueue.errors",
+    "BatchNotFound": "pgqueue.errors",
+    "BatchStatus": "pgqueue.calls",
     "Cancel": "pgqueue.outcomes",
     "Client": "pgqueue.client",
     "ConfigurationError": "pgqueue.errors",
@@ -125,11 +136,13 @@ _HOMES = {
     "Retry": "pgqueue.outcomes",
     "Schedule": "pgqueue.schedule",
     "SchemaMismatch": "pgqueue.errors",
+    "Signal": "pgqueue.signals",
     "Snooze": "pgqueue.outcomes",
     "UndecodablePayload": "pgqueue.errors",
     "UniqueKeyTaken": "pgqueue.errors",
     "UnknownJobType": "pgqueue.errors",
     "UseFunction": "pgqueue.errors",
+    "WaitFor": "pgqueue.outcomes",
     "WaitTimeout": "pgqueue.errors",
     "Worker": "pgqueue.worker",
     "WorkerGone": "pgqueue.errors",

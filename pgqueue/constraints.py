@@ -39,6 +39,7 @@ IN_WORDS: dict[str, str] = {
     " printable ASCII characters in all, without user and password",
     "jobs_depends_on_check": "depends_on must name 1 to 10,000 jobs, none of them null",
     "jobs_on_parent_failure_check": "on_parent_failure must be fail or run",
+    "jobs_deadline_at_check": "deadline_at must be a finite time, not infinity",
     "job_types_job_type_check": _JOB_TYPE,
     "job_types_queue_check": _QUEUE,
     "job_types_max_attempts_check": _ATTEMPTS,

@@ -9,6 +9,8 @@ Every error that pgqueue raises on purpose.
     ├── UniqueKeyTaken                  PQ005     4
     ├── InvalidArgument                 PQ006     2   9 where PostgreSQL refused the value
     ├── UseFunction                     PQ007     4
+    ├── BatchNotFound                   PQ010     3
+    ├── BadSignalToken                  PQ011     5
     ├── PermissionDenied                42501     5
     ├── UnknownJobType                  23514     3   at insert, or no handler here
     ├── JobTypeDisabled                 23514     4   at insert
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 __all__ = [
+    "BadSignalToken",
+    "BatchNotFound",
     "ConfigurationError",
     "DatabaseUnavailable",
     "IllegalStatus",
@@ -153,6 +157,22 @@ class UseFunction(PgqueueError):
     sqlstate = "PQ007"
     code = "use_function"
     exit_code = 4
+
+
+class BatchNotFound(PgqueueError):
+    """No such batch, or it belongs to another tenant."""
+
+    sqlstate = "PQ010"
+    code = "batch_not_found"
+    exit_code = 3
+
+
+class BadSignalToken(PgqueueError):
+    """Not a token that pgqueue.signal_token() made, or one for another job."""
+
+    sqlstate = "PQ011"
+    code = "bad_signal_token"
+    exit_code = 5
 
 
 class PermissionDenied(PgqueueError):
@@ -289,6 +309,8 @@ _BY_SQLSTATE: dict[str, type[PgqueueError]] = {
         UniqueKeyTaken,
         InvalidArgument,
         UseFunction,
+        BatchNotFound,
+        BadSignalToken,
         PermissionDenied,
         NotPrimary,
     )

@@ -9,10 +9,21 @@ transaction where there is one.
     worker      register, claim, report, maintain; `claimed` decodes what is claimed
     operator    cancel, retry, pause, settings, and what the schema says of itself
     schedules   set, pause, run now, the next ticks
+    batches     open, close, look; pause until a signal, send one
 """
 
 from __future__ import annotations
 
+from pgqueue.calls.batches import (
+    BatchStatus,
+    batch_status,
+    close_batch,
+    open_batch,
+    pause_until,
+    signal,
+    signal_by_token,
+    signal_token,
+)
 from pgqueue.calls.claimed import Claimed
 from pgqueue.calls.core import (
     Call,
@@ -113,6 +124,7 @@ from pgqueue.calls.worker import (
 )
 
 __all__ = [
+    "BatchStatus",
     "Call",
     "Claimed",
     "Completion",
@@ -135,10 +147,12 @@ __all__ = [
     "Violation",
     "WorkflowJob",
     "ack_completions",
+    "batch_status",
     "cancel",
     "cancel_running",
     "claim",
     "claim_job",
+    "close_batch",
     "complete",
     "drain_worker",
     "drift",
@@ -158,9 +172,11 @@ __all__ = [
     "merge_stats",
     "new_job",
     "next_ticks",
+    "open_batch",
     "pause_job_type",
     "pause_queue",
     "pause_schedule",
+    "pause_until",
     "persist",
     "progress",
     "promote",
@@ -192,6 +208,9 @@ __all__ = [
     "set_settings",
     "settle",
     "sign_callback",
+    "signal",
+    "signal_by_token",
+    "signal_token",
     "snooze",
     "status",
     "stop_worker",

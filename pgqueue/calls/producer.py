@@ -139,6 +139,8 @@ class JobStatus:
     tenant_id: str | None
     cancel_requested_at: dt.datetime | None
     attempts: list[dict[str, Any]]
+    batch_id: UUID | None
+    deadline_at: dt.datetime | None
 
     @property
     def finished(self) -> bool:
@@ -172,7 +174,9 @@ select pgqueue.enqueue(
     p_feed => %(feed)s,
     p_callback_url => %(callback_url)s,
     p_depends_on => %(depends_on)s::uuid[],
-    p_on_parent_failure => %(on_parent_failure)s)
+    p_on_parent_failure => %(on_parent_failure)s,
+    p_batch_id => %(batch_id)s::uuid,
+    p_deadline_at => %(deadline_at)s::timestamptz)
 """
 _ABSENT: dict[str, Any] = dict.fromkeys(
     (
@@ -189,6 +193,8 @@ _ABSENT: dict[str, Any] = dict.fromkeys(
         "callback_url",
         "depends_on",
         "on_parent_failure",
+        "batch_id",
+        "deadline_at",
     )
 )
 
@@ -337,6 +343,8 @@ def job_row(job: NewJob) -> dict[str, Any]:
     if not isinstance(job.job_type, str):
         raise InvalidArgument(f"job_type must be a string, not {type(job.job_type).__name__}")
     options = JobOptions(**job.options)
+    if "same_batch" in options:
+        raise InvalidArgument("same_batch is for jobs that a handler enqueues: give batch_id")
     tenant = options.pop("tenant_id", None)
     payload = {} if job.payload is None else job.payload
     return follow_up(job.job_type, payload, tenant=tenant, **cast("EnqueueOptions", options))

@@ -162,7 +162,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if jsonb_path_exists(p_jobs, 'strict $[*].same_batch', silent => true) then
+    if jsonb_path_exists(p_jobs, '$[*].same_batch') then
         p_jobs := (
             select jsonb_agg(case
                 when jsonb_typeof(e.job) <> 'object' then e.job

@@ -1,4 +1,4 @@
-"""The last jobs of a batch against each other, against its closing, and against jobs that join it."""
+"""The last jobs of a batch against each other, its closing, and jobs that join it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _called(db: Db) -> list[str]:
 
 
 def _settled(db: Db) -> list[str]:
-    """The callbacks after a look by maintenance, which is allowed to be the one that sees the end."""
+    """The callbacks after a look by maintenance, which may be the one that sees the end."""
     db.execute("select pgqueue.merge_batches()")
     return _called(db)
 
@@ -66,7 +66,7 @@ def _settled(db: Db) -> list[str]:
 def test_two_last_jobs_that_finish_at_once_end_the_batch_once(
     open_session: Open, sessions: Sessions, calls: tuple[str, str], expected: list[str]
 ) -> None:
-    """The later one waits for the earlier one's commit, sees both, and calls back: no maintenance runs."""
+    """The later one waits for the earlier one's commit, sees both and calls back by itself."""
     one, two = open_session(), open_session()
     _, (first, second) = _batch(one, 2)
     one.execute("begin")
@@ -79,7 +79,7 @@ def test_two_last_jobs_that_finish_at_once_end_the_batch_once(
 
 
 def test_a_finish_waits_for_another_only_so_long(open_session: Open) -> None:
-    """Whoever holds a transaction open holds up nobody; what neither saw, maintenance sees, once."""
+    """An open transaction holds up nobody; what neither saw, maintenance sees, once."""
     one, two = open_session(), open_session()
     _, (first, second) = _batch(one, 2)
     one.execute("begin")
@@ -182,7 +182,7 @@ def test_jobs_that_join_from_inside_hold_up_the_end_of_their_parent(
 
 
 def test_a_finish_with_an_old_snapshot_leaves_the_end_to_maintenance(open_session: Open) -> None:
-    """REPEATABLE READ sees neither the other finish nor that the batch is over: it must not call back again."""
+    """REPEATABLE READ sees neither the other finish nor the end: it must not call back again."""
     one, two = open_session(), open_session()
     _, (first, second) = _batch(one, 2)
     two.execute("begin isolation level repeatable read")
@@ -213,7 +213,7 @@ def test_a_retry_against_the_last_job(open_session: Open) -> None:
 def test_two_batches_that_end_crosswise_do_not_deadlock(
     open_session: Open, sessions: Sessions
 ) -> None:
-    """Each transaction finishes a job of either; they wait for each other's lock, and give up in time."""
+    """Each finishes a job of either; they wait for each other's lock, and give up in time."""
     one, two = open_session(), open_session()
     _, (a, b) = _batch(one, 2)
     _, (c, d) = _batch(one, 2)
@@ -260,12 +260,13 @@ def _work(db: Db, seed: int) -> int:
 
 
 def test_many_batches_under_load_are_each_told_once(open_session: Open, sessions: Sessions) -> None:
-    """Follow-ups join, attempts fail, workers die, maintenance merges: each batch completes once."""
+    """Follow-ups join, attempts fail, workers die, maintenance merges: each completes once."""
     db = open_session()
     batches = [value(db, _OPEN) for _ in range(30)]
     for n, batch in enumerate(batches):
         db.execute(
-            "insert into pgqueue.jobs (job_type, batch_id) select 't', %s from generate_series(1, %s)",
+            "insert into pgqueue.jobs (job_type, batch_id)"
+            " select 't', %s from generate_series(1, %s)",
             (batch, 1 + n % 8),
         )
         db.execute("select pgqueue.close_batch(%s)", (batch,))
@@ -275,13 +276,15 @@ def test_many_batches_under_load_are_each_told_once(open_session: Open, sessions
         _work(db, 0)
         if not value(
             db,
-            "select count(*) from pgqueue.jobs j where not exists (select from pgqueue.finished f where f.job_id = j.id)",
+            "select count(*) from pgqueue.jobs j"
+            " where not exists (select from pgqueue.finished f where f.job_id = j.id)",
         ):
             break
     db.execute("select pgqueue.merge_batches()")
     told = dict(
         db.execute(
-            "select headers ->> 'batch_event', count(*) from pgqueue.jobs where headers ? 'batch_id' group by 1"
+            "select headers ->> 'batch_event', count(*) from pgqueue.jobs"
+            " where headers ? 'batch_id' group by 1"
         ).fetchall()
     )
 

@@ -75,8 +75,9 @@ _INTERNAL = _set(
     settle_batch store_signal wait_for_batch"""
 )
 _VIEWS = _set(
-    """batch_status failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
-    running_jobs schedule_history schedule_status stats_recent unhandled worker_status"""
+    """batch_status failed_jobs health inbox job_status job_timeline job_type_stats queue_stats
+    ready_lanes running_jobs schedule_history schedule_status stats_recent unhandled
+    worker_status"""
 )
 _TABLES = _set(
     """app_migrations attempts batch_log batches blocked callback_secrets completions dependencies

@@ -24,7 +24,7 @@ from tests.support.sqljobs import (
 )
 
 if TYPE_CHECKING:
-    from tests.support.sqljobs import Claimed, Db
+    from tests.support.sqljobs import Db
 
 _ALL = {
     "p_on_success": {"job_type": "yes"},
@@ -275,12 +275,13 @@ def test_many_jobs_of_many_batches_end_in_one_report(db: Db) -> None:
 
 
 def test_every_way_of_enqueueing_takes_a_batch(db: Db) -> None:
-    """A multi-row INSERT, enqueue(), enqueue_many(), the inbox, a job for later and one that waits for another."""
+    """By INSERT, function and inbox; a job for later and one that waits for another, too."""
     batch = _open(db)
     parent = insert(db)
     db.execute(
-        "insert into pgqueue.jobs (job_type, batch_id, run_at, depends_on) values ('t', %(b)s, null, null),"
-        " ('t', %(b)s, '2100-01-01', null), ('t', %(b)s, null, array[%(p)s]::uuid[]), ('t', null, null, null)",
+        """insert into pgqueue.jobs (job_type, batch_id, run_at, depends_on)
+        values ('t', %(b)s, null, null), ('t', %(b)s, '2100-01-01', null),
+            ('t', %(b)s, null, array[%(p)s]::uuid[]), ('t', null, null, null)""",
         {"b": batch, "p": parent},
     )
     db.execute("select pgqueue.enqueue('t', p_batch_id => %s)", (batch,))
@@ -376,10 +377,11 @@ def _work_off(db: Db, reports: int) -> None:
 
 
 def test_a_large_batch_costs_its_jobs_next_to_nothing(db: Db) -> None:
-    """20,000 jobs in reports of 100: one row of the log per report, and few updates of the batch."""
+    """20,000 jobs in reports of 100: a row of the log for each, and few updates of the batch."""
     batch = _open(db, **_ALL)
     db.execute(
-        "insert into pgqueue.jobs (job_type, batch_id) select 't', %s from generate_series(1, 20000)",
+        "insert into pgqueue.jobs (job_type, batch_id)"
+        " select 't', %s from generate_series(1, 20000)",
         (batch,),
     )
     _close(db, batch)

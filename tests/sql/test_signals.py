@@ -51,7 +51,8 @@ def _told(job: Claimed) -> dict[str, Any]:
 
 def _time_passes(db: Db) -> None:
     db.execute(
-        "update pgqueue.blocked set look_at = now() - interval '1 s', timeout_at = now() - interval '1 s'"
+        "update pgqueue.blocked"
+        " set look_at = now() - interval '1 s', timeout_at = now() - interval '1 s'"
     )
     db.execute("select * from pgqueue.maintain()")
 
@@ -95,7 +96,7 @@ def test_another_signal_leaves_the_job_waiting(db: Db) -> None:
 
 
 def test_the_first_signal_of_a_name_counts(db: Db) -> None:
-    """A webhook that is delivered twice tells once; an earlier wait's signal does not end a later one by another name."""
+    """A webhook that comes twice tells once; the signal of one wait does not end the next."""
     job_id = _paused(db)
     answers = [_signal(db, job_id, payload=n) for n in range(2)]
     (job,) = claim(db, worker(db))
@@ -208,7 +209,7 @@ def test_a_wait_that_makes_no_sense_is_refused(db: Db, arguments: str) -> None:
 
 
 def test_a_token_signals_one_job_by_one_name(db: Db) -> None:
-    """Not another job, not another name, not with a changed letter; the same token each time it is asked for."""
+    """Not another job, not another name, not with a changed letter; the same at each call."""
     job_id, other = _paused(db), _paused(db)
     token = value(db, "select pgqueue.signal_token(%s, 'approved')", job_id)
     again = value(db, "select pgqueue.signal_token(%s, 'approved')", job_id)
@@ -260,7 +261,7 @@ def test_deleting_a_job_takes_its_signals_along(db: Db) -> None:
 
 
 def test_a_waiting_job_that_is_looked_at_again_finds_its_signal(db: Db) -> None:
-    """pause_until() found the row locked and left it to maintenance: here as if that had been so."""
+    """As if pause_until() had found the row locked, and left it to maintenance."""
     job_id = _paused(db)
     db.execute("update pgqueue.blocked set look_at = now()")
     db.execute("insert into pgqueue.signals (job_id, name) values (%s, 'approved')", (job_id,))
@@ -274,13 +275,16 @@ def test_many_waiting_jobs_cost_the_sweep_nothing(db: Db) -> None:
     job = run_one(db)
     db.execute(
         """with made as (
-            insert into pgqueue.jobs (job_type, run_at) select 't', '2100-01-01' from generate_series(1, 20000) returning id
+            insert into pgqueue.jobs (job_type, run_at)
+            select 't', '2100-01-01' from generate_series(1, 20000) returning id
         ) select count(*) from made"""
     )
     db.execute(
         """with gone as (delete from pgqueue.scheduled returning *)
-        insert into pgqueue.blocked (job_id, reason, signal, look_at, timeout_at, on_timeout, queue, priority, job_type, flags)
-        select job_id, 'signal', 's', '2100-01-01', '2100-01-01', 'fail', queue, priority, job_type, 256 from gone"""
+        insert into pgqueue.blocked (job_id, reason, signal, look_at, timeout_at, on_timeout,
+            queue, priority, job_type, flags)
+        select job_id, 'signal', 's', '2100-01-01', '2100-01-01', 'fail', queue, priority,
+            job_type, 256 from gone"""
     )
     db.execute("select pgqueue.pause_until(%s, %s, 's', '0')", job.owned)
     plan = row(
