@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.races import specs_claim, specs_doorbell, specs_finish, specs_keys
+from tests.races import specs_batches, specs_claim, specs_doorbell, specs_finish, specs_keys
 from tests.races.stepper import explore
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ SPECS = {
         *specs_finish.SPECS,
         *specs_keys.SPECS,
         *specs_doorbell.SPECS,
+        *specs_batches.SPECS,
     )
 }
 
