@@ -14,7 +14,7 @@ _OPEN = 'select pgqueue.open_batch(p_on_complete => \'{"job_type": "over"}\', p_
 
 
 def test_a_confined_login_sees_and_fills_its_own_batches_only(db: Db, login: Login) -> None:
-    """Another tenant's batch does not exist for it; what it opens is its tenant's, callbacks too."""
+    """Another tenant's does not exist for it; what it opens is its tenant's, callbacks too."""
     db.execute("select pgqueue.enable_tenants()")
     foreign = value(db, _OPEN, "b")
     confined = login("pgqueue_producer", tenant="a")
