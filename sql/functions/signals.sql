@@ -102,7 +102,8 @@ begin
             return false;
         end if;
     end if;
-    delete from pgqueue.blocked b where b.job_id = p_job_id;
+    -- What it returns, not what was read: an INSERT of a dependent may have marked it in between.
+    delete from pgqueue.blocked b where b.job_id = p_job_id returning * into v_blocked;
     if v_over and v_blocked.on_timeout = 'fail' then
         perform pgqueue.finish_waiting(p_job_id, v_blocked.job_type, v_blocked.queue, v_blocked.attempts, v_blocked.flags,
             format('signal %s did not come until %s', v_blocked.signal, date_trunc('second', v_blocked.timeout_at)), 'signal_timeout', 'failed');

@@ -132,6 +132,24 @@ def test_a_signal_against_a_cancellation(open_session: Open, sessions: Sessions)
     assert status(db, job.job_id) == "cancelled"
 
 
+def test_a_signal_waits_for_a_child_that_is_being_inserted(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """It lets the parent go with the mark: whoever finishes it finds the child."""
+    db, producer = open_session(), open_session()
+    job = run_one(db)
+    db.execute(_PAUSE, job.owned)
+    producer.execute("begin")
+    child = insert(producer, depends_on=(job.job_id,))
+    sent = sessions.start(db, _SIGNAL, job.job_id).blocked()
+    producer.execute("commit")
+    sent.rows()
+    (again,) = claim(db, worker(db))
+    db.execute("select pgqueue.complete(%s, %s)", again.owned)
+
+    assert status(db, child) == "queued"
+
+
 def _send(db: Db, jobs: list[UUID], names: tuple[str, ...]) -> int:
     return sum(
         value(db, "select pgqueue.signal(%s, %s)", job, name) for name in names for job in jobs
