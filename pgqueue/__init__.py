@@ -14,11 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgqueue.calls import Enqueued, JobStatus, NewJob, new_job
+    from pgqueue.calls import BatchStatus, Enqueued, JobStatus, NewJob, new_job
     from pgqueue.client import AsyncClient, Client
     from pgqueue.context import JobContext
     from pgqueue.definition import Backoff, JobDefinition
     from pgqueue.errors import (
+        BadSignalToken,
+        BatchNotFound,
         ConfigurationError,
         DatabaseUnavailable,
         IllegalStatus,
@@ -41,15 +43,19 @@ if TYPE_CHECKING:
         WaitTimeout,
         WorkerGone,
     )
-    from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze
+    from pgqueue.outcomes import Cancel, Fail, Outcome, Retry, Snooze, WaitFor
     from pgqueue.registry import Registry, job, load_app
     from pgqueue.result import JobError, JobResult, Metrics
     from pgqueue.schedule import Schedule
+    from pgqueue.signals import Signal
     from pgqueue.worker import Worker, WorkerSettings, run_supervised
 
 __all__ = [
     "AsyncClient",
     "Backoff",
+    "BadSignalToken",
+    "BatchNotFound",
+    "BatchStatus",
     "Cancel",
     "Client",
     "ConfigurationError",
@@ -80,11 +86,13 @@ __all__ = [
     "Retry",
     "Schedule",
     "SchemaMismatch",
+    "Signal",
     "Snooze",
     "UndecodablePayload",
     "UniqueKeyTaken",
     "UnknownJobType",
     "UseFunction",
+    "WaitFor",
     "WaitTimeout",
     "Worker",
     "WorkerGone",
@@ -98,6 +106,9 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "pgqueue.client",
     "Backoff": "pgqueue.definition",
+    "BadSignalToken": "pgqueue.errors",
+    "BatchNotFound": "pgqueue.errors",
+    "BatchStatus": "pgqueue.calls",
     "Cancel": "pgqueue.outcomes",
     "Client": "pgqueue.client",
     "ConfigurationError": "pgqueue.errors",
@@ -128,11 +139,13 @@ _HOMES = {
     "Retry": "pgqueue.outcomes",
     "Schedule": "pgqueue.schedule",
     "SchemaMismatch": "pgqueue.errors",
+    "Signal": "pgqueue.signals",
     "Snooze": "pgqueue.outcomes",
     "UndecodablePayload": "pgqueue.errors",
     "UniqueKeyTaken": "pgqueue.errors",
     "UnknownJobType": "pgqueue.errors",
     "UseFunction": "pgqueue.errors",
+    "WaitFor": "pgqueue.outcomes",
     "WaitTimeout": "pgqueue.errors",
     "Worker": "pgqueue.worker",
     "WorkerGone": "pgqueue.errors",

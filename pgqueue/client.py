@@ -17,18 +17,20 @@ import asyncio
 import functools
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from pgqueue import calls
+from pgqueue.batches import AsyncBatch, Batch
 from pgqueue.calls import Call, OnDuplicate, drive, drive_async, run, run_async
 from pgqueue.connection import AsyncBoundedConnection, BoundedConnection, Endpoint, endpoint
 from pgqueue.hearing import listening, listening_async
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Unpack
     from uuid import UUID
@@ -246,6 +248,37 @@ class Client:
         with listening(self._endpoint, job_id) as pause:
             return drive(self.run, script, pause=pause)
 
+    @contextmanager
+    def batch(
+        self,
+        name: str | None = None,
+        *,
+        on_success: NewJob | None = None,
+        on_failure: NewJob | None = None,
+        on_complete: NewJob | None = None,
+    ) -> Iterator[Batch]:
+        """
+        Open a batch, and close it at the end of the block; an exception leaves it open.
+
+        Args:
+            name: For people.
+            on_success: From `new_job`: enqueued when all jobs have succeeded.
+            on_failure: Enqueued when the first has failed or was cancelled.
+            on_complete: Enqueued when all have finished.
+        """
+        call = calls.open_batch(
+            name, on_success=on_success, on_failure=on_failure, on_complete=on_complete
+        )
+        opened = Batch(self.run(call), self)
+        yield opened
+        self.run(calls.close_batch(opened.id))
+
+    open_batch = _method(calls.open_batch)
+    close_batch = _method(calls.close_batch)
+    batch_status = _method(calls.batch_status)
+    signal = _method(calls.signal)
+    signal_by_token = _method(calls.signal_by_token)
+    signal_token = _method(calls.signal_token)
     status = _method(calls.status)
     take_completions = _method(calls.take_completions)
     ack_completions = _method(calls.ack_completions)
@@ -393,6 +426,29 @@ class AsyncClient:
         async with listening_async(self._endpoint, job_id) as pause:
             return await drive_async(self.run, script, pause=pause)
 
+    @asynccontextmanager
+    async def batch(
+        self,
+        name: str | None = None,
+        *,
+        on_success: NewJob | None = None,
+        on_failure: NewJob | None = None,
+        on_complete: NewJob | None = None,
+    ) -> AsyncIterator[AsyncBatch]:
+        """Open a batch for a block; see `Client.batch`."""
+        call = calls.open_batch(
+            name, on_success=on_success, on_failure=on_failure, on_complete=on_complete
+        )
+        opened = AsyncBatch(await self.run(call), self)
+        yield opened
+        await self.run(calls.close_batch(opened.id))
+
+    open_batch = _async_method(calls.open_batch)
+    close_batch = _async_method(calls.close_batch)
+    batch_status = _async_method(calls.batch_status)
+    signal = _async_method(calls.signal)
+    signal_by_token = _async_method(calls.signal_by_token)
+    signal_token = _async_method(calls.signal_token)
     status = _async_method(calls.status)
     take_completions = _async_method(calls.take_completions)
     ack_completions = _async_method(calls.ack_completions)

@@ -51,6 +51,7 @@ IN_WORDS: dict[str, str] = {
     "limits_rate_burst_check": "rate_burst must be from 1 to 1,000,000",
     "limits_rate_together_check": "rate_jobs and rate_interval must be given together",
     "limits_max_running_or_rate_check": "a limit must have max_running or a rate",
+    "jobs_deadline_at_check": "deadline_at must be a finite time, not infinity",
     "job_types_job_type_check": _JOB_TYPE,
     "job_types_queue_check": _QUEUE,
     "job_types_max_attempts_check": _ATTEMPTS,

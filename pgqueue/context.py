@@ -19,14 +19,16 @@ from pgqueue import jsonio
 from pgqueue.errors import ConfigurationError, InvalidArgument
 from pgqueue.follow_up import follow_up, seconds_of
 from pgqueue.log import JobLogger
-from pgqueue.outcomes import Cancel, outcome_of
+from pgqueue.outcomes import Cancel, WaitFor, outcome_of
 from pgqueue.result import JobError, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Unpack
+    from typing import Literal, Unpack
 
-    from pgqueue.follow_up import EnqueueOptions
+    from pgqueue.follow_up import FollowUpOptions
+    from pgqueue.outcomes import When
+    from pgqueue.signals import Signal
 
 __all__ = ["ContextHooks", "JobContext", "JobInfo", "NoHooks", "Progress"]
 
@@ -78,6 +80,7 @@ class JobInfo:
     max_attempts: int = 1
     payload: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Any] = field(default_factory=dict)
+    signals: Mapping[str, Signal] = field(default_factory=dict)
     tenant: str | None = None
     created_at: dt.datetime | None = None
     worker: str | None = None
@@ -165,6 +168,36 @@ class JobContext:
     def headers(self) -> Mapping[str, Any]:
         """Trace context and the like."""
         return self.job.headers
+
+    @property
+    def signals(self) -> Mapping[str, Signal]:
+        """What the job was told by pgqueue.signal() before this attempt, by name."""
+        return self.job.signals
+
+    def wait_for(
+        self,
+        name: str,
+        *,
+        timeout: When | None = None,
+        on_timeout: Literal["fail", "run"] = "fail",
+    ) -> Signal:
+        """
+        Return the signal of this name; if it has not come, end the attempt until it has.
+
+        What stands before this in the handler runs again then.
+
+        Args:
+            name: Waiting twice takes two names.
+            timeout: As for WaitFor.
+            on_timeout: With "run", the signal's `timed_out` tells.
+
+        Raises:
+            WaitFor: It has not come: let it pass.
+        """
+        found = self.signals.get(name)
+        if found is None:
+            raise WaitFor(name, timeout=timeout, on_timeout=on_timeout)
+        return found
 
     @property
     def tenant(self) -> str | None:
@@ -268,7 +301,7 @@ class JobContext:
         self,
         job_type: str,
         payload: Mapping[str, object] | None = None,
-        **options: Unpack[EnqueueOptions],
+        **options: Unpack[FollowUpOptions],
     ) -> UUID:
         """
         Enqueue a follow-up job: it exists if and only if this job's completion commits.
@@ -279,7 +312,7 @@ class JobContext:
         Args:
             job_type: The follow-up's type.
             payload: A JSON object; dates, UUIDs, Decimals and dataclasses are converted.
-            **options: See EnqueueOptions.
+            **options: See FollowUpOptions.
 
         Returns:
             The id that the job gets, unless a key leads to a job that exists already.

@@ -10,6 +10,8 @@ Every error that pgqueue raises on purpose.
     ├── InvalidArgument                 PQ006     2   9 where PostgreSQL refused the value
     ├── UseFunction                     PQ007     4
     ├── QuotaExceeded                   PQ008     4
+    ├── BatchNotFound                   PQ010     3
+    ├── BadSignalToken                  PQ011     5
     ├── PermissionDenied                42501     5
     ├── UnknownJobType                  23514     3   at insert, or no handler here
     ├── JobTypeDisabled                 23514     4   at insert
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 __all__ = [
+    "BadSignalToken",
+    "BatchNotFound",
     "ConfigurationError",
     "DatabaseUnavailable",
     "IllegalStatus",
@@ -163,6 +167,22 @@ class QuotaExceeded(PgqueueError):
     sqlstate = "PQ008"
     code = "quota_exceeded"
     exit_code = 4
+
+
+class BatchNotFound(PgqueueError):
+    """No such batch, or it belongs to another tenant."""
+
+    sqlstate = "PQ010"
+    code = "batch_not_found"
+    exit_code = 3
+
+
+class BadSignalToken(PgqueueError):
+    """Not a token that pgqueue.signal_token() made, or one for another job."""
+
+    sqlstate = "PQ011"
+    code = "bad_signal_token"
+    exit_code = 5
 
 
 class PermissionDenied(PgqueueError):
@@ -300,6 +320,8 @@ _BY_SQLSTATE: dict[str, type[PgqueueError]] = {
         InvalidArgument,
         UseFunction,
         QuotaExceeded,
+        BatchNotFound,
+        BadSignalToken,
         PermissionDenied,
         NotPrimary,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pgqueue.calls.producer import NewJob
 
-__all__ = ["EnqueueOptions", "follow_up", "new_job_id", "seconds_of"]
+__all__ = ["EnqueueOptions", "FollowUpOptions", "follow_up", "new_job_id", "seconds_of"]
 
 # W3C trace context: a follow-up job belongs to the trace of the job that asked for it.
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
@@ -40,6 +40,7 @@ class EnqueueOptions(TypedDict, total=False):
         delay: Instead of run_at: so long after it is enqueued, by the database's clock; in seconds
             or as a timedelta.
         expires_at: Do not start after this aware time.
+        deadline_at: Finish by this aware time, over all attempts, or fail.
         max_attempts: Instead of the type's.
         timeout: Instead of the type's, in seconds or as a timedelta.
         idempotency_key: A second job with this key is the same job.
@@ -55,6 +56,7 @@ class EnqueueOptions(TypedDict, total=False):
         ordering_key: Jobs with this key run one after another, in order of arrival.
         ordering_on_failure: When it fails, those after it: `skip` it (the default), or `block`
             until it is retried.
+        batch_id: The batch that it belongs to.
         headers: Joined with the trace context of the job that enqueues.
     """
 
@@ -64,6 +66,7 @@ class EnqueueOptions(TypedDict, total=False):
     run_at: dt.datetime | None
     delay: float | dt.timedelta | None
     expires_at: dt.datetime | None
+    deadline_at: dt.datetime | None
     max_attempts: int | None
     timeout: float | dt.timedelta | None
     idempotency_key: str | None
@@ -76,7 +79,19 @@ class EnqueueOptions(TypedDict, total=False):
     concurrency_key: str | None
     ordering_key: str | None
     ordering_on_failure: Literal["skip", "block"] | None
+    batch_id: UUID | None
     headers: Mapping[str, object] | None
+
+
+class FollowUpOptions(EnqueueOptions, total=False):
+    """
+    What may be said about a job that another one enqueues.
+
+    Attributes:
+        same_batch: It belongs to the batch of that one, if that has a batch.
+    """
+
+    same_batch: bool
 
 
 def follow_up(
@@ -85,7 +100,7 @@ def follow_up(
     *,
     tenant: str | None = None,
     parent: Mapping[str, object] | None = None,
-    **options: Unpack[EnqueueOptions],
+    **options: Unpack[FollowUpOptions],
 ) -> dict[str, Any]:
     """
     Build the object; only what was given is in it.
@@ -95,13 +110,13 @@ def follow_up(
         payload: A JSON object, a dataclass or a model.
         tenant: The tenant it belongs to.
         parent: The headers of the job that enqueues; only its trace context is passed on.
-        **options: See EnqueueOptions.
+        **options: See FollowUpOptions.
 
     Raises:
         InvalidArgument: An unknown option, a naive time, a span out of bounds, a delay beside
             run_at, a payload that is no object, or what JSON cannot hold.
     """
-    unknown = options.keys() - EnqueueOptions.__annotations__.keys()
+    unknown = options.keys() - FollowUpOptions.__annotations__.keys()
     if unknown:
         raise InvalidArgument(f"enqueue has no option {min(unknown)}")
     body = jsonio.to_json_value(payload, "payload")
@@ -117,6 +132,7 @@ def follow_up(
         "run_at": _aware("run_at", options.get("run_at")),
         "delay_seconds": _delay(options.get("delay"), options.get("run_at")),
         "expires_at": _aware("expires_at", options.get("expires_at")),
+        "deadline_at": _aware("deadline_at", options.get("deadline_at")),
         "max_attempts": options.get("max_attempts"),
         "timeout_seconds": None if timeout is None else seconds_of("timeout", timeout),
         "idempotency_key": options.get("idempotency_key"),
@@ -129,6 +145,8 @@ def follow_up(
         "concurrency_key": options.get("concurrency_key"),
         "ordering_key": options.get("ordering_key"),
         "ordering_on_failure": options.get("ordering_on_failure"),
+        "batch_id": None if options.get("batch_id") is None else str(options["batch_id"]),
+        "same_batch": options.get("same_batch") or None,
         "tenant_id": tenant,
         "headers": _headers(parent or {}, options.get("headers") or {}),
     }

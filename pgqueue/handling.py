@@ -16,6 +16,7 @@ from pgqueue import calls, jsonio
 from pgqueue.context import JobContext, JobInfo
 from pgqueue.outcomes import Outcome, outcome_of
 from pgqueue.result import JobError, JobResult, Metrics
+from pgqueue.signals import take_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +160,8 @@ def prepare(
     payload = jsonio.load_payload(job.payload, exact=binder.exact_numbers)
     if not route.wants_context:
         return None, binder.bind(payload)
+    headers = jsonio.loads(job.headers) if job.headers else {}
+    signals = take_signals(headers)
     info = JobInfo(
         id=job.job_id,
         job_type=job.job_type,
@@ -167,7 +170,8 @@ def prepare(
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         payload=payload,
-        headers=jsonio.loads(job.headers) if job.headers else {},
+        headers=headers,
+        signals=signals,
         tenant=job.tenant_id,
         created_at=job.created_at,
         worker=worker,
@@ -246,6 +250,8 @@ def _status(parts: dict[str, Any], job: Any) -> str:
             return "retrying" if again else "failed"
         case "snooze":
             return "snoozed"
+        case "pause_until":
+            return "paused"
         case _:
             return "cancelled"
 

@@ -4,6 +4,7 @@ How a run of a handler ends: what the handler may raise, and what is reported fo
     return value       succeeded, or partial when errors were recorded
     raise Retry        again later; counts as an attempt
     raise Snooze       again later; does not count
+    raise WaitFor      again when a signal comes; does not count
     raise Cancel       cancelled
     raise Fail         failed, whatever attempts are left
     any other raise    retried with backoff until the attempts are used up
@@ -15,16 +16,18 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from typing import Any
+import re
+from typing import Any, Literal
 
 from pgqueue import jsonio
 from pgqueue.errors import InvalidArgument, PayloadError, ResultNotSerializable
 from pgqueue.follow_up import DELAY_SECONDS_MAX
 from pgqueue.result import JobError
 
-__all__ = ["Cancel", "Fail", "Outcome", "Retry", "Snooze", "outcome_of"]
+__all__ = ["Cancel", "Fail", "Outcome", "Retry", "Snooze", "WaitFor", "outcome_of"]
 
 REASON_CHARACTERS_MAX = 1_000
+_SIGNAL_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")  # signals_name_check
 
 # What `after` and `delay` take: seconds, a timedelta, or an aware datetime.
 When = float | dt.timedelta | dt.datetime
@@ -87,6 +90,48 @@ class Snooze(Outcome):
     def delay_seconds(self, now: dt.datetime | None = None) -> float:
         """How long to wait from *now*."""
         return _seconds_until(self.delay, now)
+
+
+class WaitFor(Outcome):
+    """
+    Run the job again when it is told something by pgqueue.signal(); no worker is held meanwhile.
+
+    This attempt does not count. The next one starts from the top and finds what came in
+    `ctx.signals`: look there first, as `ctx.wait_for` does. A signal that is there already runs the
+    job again at once.
+
+    Args:
+        signal: Its name: 1 to 100 ASCII letters, digits, `_`, `.`, `:` and `-`.
+        timeout: Seconds, a timedelta or an aware datetime; None waits as long as it takes.
+        on_timeout: "fail" the job (code signal_timeout), or "run" it without the signal.
+
+    Raises:
+        InvalidArgument: What cannot be a name or a delay.
+    """
+
+    def __init__(
+        self,
+        signal: str,
+        *,
+        timeout: When | None = None,
+        on_timeout: Literal["fail", "run"] = "fail",
+    ) -> None:
+        given: object = signal
+        if not isinstance(given, str) or not _SIGNAL_NAME.fullmatch(given):
+            raise InvalidArgument(
+                f"{signal!r} is not the name of a signal",
+                hint="Give 1 to 100 ASCII letters, digits, and _ . : - characters.",
+            )
+        if on_timeout not in {"fail", "run"}:
+            raise InvalidArgument("on_timeout must be fail or run")
+        self.signal = signal
+        self.timeout = None if timeout is None else _checked_delay(timeout, "timeout")
+        self.on_timeout = on_timeout
+        super().__init__(f"waits for signal {signal}")
+
+    def timeout_seconds(self, now: dt.datetime | None = None) -> float | None:
+        """How long to wait from *now*; None means as long as it takes."""
+        return None if self.timeout is None else _seconds_until(self.timeout, now)
 
 
 class Cancel(Outcome):
@@ -163,6 +208,11 @@ def outcome_of(exc: BaseException) -> dict[str, Any]:
             return {"do": "fail", "error": error.to_dict(), **again}
         case Snooze():
             return {"do": "snooze", "delay_seconds": exc.delay_seconds()}
+        case WaitFor():
+            seconds = exc.timeout_seconds()
+            timeout = {} if seconds is None else {"timeout_seconds": seconds}
+            waits = {"signal": exc.signal, "on_timeout": exc.on_timeout}
+            return {"do": "pause_until", **waits, **timeout}
         case Cancel():
             reason = jsonio.clean_text(str(exc), REASON_CHARACTERS_MAX)
             return {"do": "cancel", "reason": reason}

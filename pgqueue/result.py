@@ -162,8 +162,8 @@ class JobResult:
 
     Attributes:
         name: The job type.
-        status: succeeded, partial, failed or cancelled; retrying, snoozed or released for a run
-            that does not finish its job.
+        status: succeeded, partial, failed or cancelled; retrying, snoozed, paused or released for
+            a run that does not finish its job.
         success: The handler returned: status is succeeded or partial.
         error: What ended the run when it did not succeed, else None.
         result: What the handler returned.

@@ -117,7 +117,7 @@ def registrations(
     What one handler registers: its declarations, as the environment changes them.
 
     SEND_REPORT_SCHEDULE replaces the expression of the schedule send_report, or creates it;
-    SEND_REPORT_ENABLED=false switches it off.
+    SEND_REPORT_ENABLED=false switches it off; SEND_REPORT_LIMIT=50 gives its jobs "limit": 50.
 
     Args:
         job_type: The handler's.
@@ -126,7 +126,7 @@ def registrations(
         environ: By default the process's.
 
     Raises:
-        ConfigurationError: A value of NAME_ENABLED that is neither yes nor no.
+        ConfigurationError: NAME_ENABLED is neither yes nor no, or NAME_LIMIT no number above 0.
     """
     environ = os.environ if environ is None else environ
     found = list(schedules)
@@ -144,7 +144,16 @@ def _overridden(schedule: Schedule, name: str, environ: Mapping[str, str]) -> Sc
     if switch and switch not in _TRUE | _FALSE:
         raise ConfigurationError(f"{_prefix(name)}_ENABLED is {switch!r}, neither true nor false")
     enabled = switch in _TRUE if switch else schedule.enabled
-    return dataclasses.replace(schedule, cron=cron, enabled=enabled)
+    limit = environ.get(f"{_prefix(name)}_LIMIT", "").strip()
+    payload = {**schedule.payload, "limit": _limit(name, limit)} if limit else schedule.payload
+    return dataclasses.replace(schedule, cron=cron, enabled=enabled, payload=payload)
+
+
+def _limit(name: str, given: str) -> int:
+    # Not int() alone: it takes "1_000" and digits of every script.
+    if not re.fullmatch(r"[0-9]{1,18}", given) or int(given) < 1:
+        raise ConfigurationError(f"{_prefix(name)}_LIMIT is {given!r}, not a whole number above 0")
+    return int(given)
 
 
 def _prefix(name: str) -> str:

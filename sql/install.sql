@@ -34,11 +34,15 @@ select not exists (select from pgqueue.migrations m where m.version = 5) as pgqu
 \if :pgqueue_todo
 \ir migrations/0005_tenants.sql
 \endif
+select not exists (select from pgqueue.migrations m where m.version = 6) as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0006_batches.sql
+\endif
 
 -- Functions of this release over tables of a later one would break it. The number is the last migration's.
 do $$
 begin
-    if (select max(m.version) from pgqueue.migrations m) > 5 then
+    if (select max(m.version) from pgqueue.migrations m) > 6 then
         raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
             using hint = 'Install with the files of that release, or of a later one.';
     end if;
@@ -53,7 +57,9 @@ $$;
 \ir functions/workers.sql
 \ir functions/finish.sql
 \ir functions/dependencies.sql
+\ir functions/batches.sql
 \ir functions/fail.sql
+\ir functions/signals.sql
 \ir functions/enqueue.sql
 \ir functions/inbox.sql
 \ir functions/tell.sql
@@ -78,6 +84,7 @@ $$;
 \ir functions/applications.sql
 \ir views/job_status.sql
 \ir views/schedules.sql
+\ir views/batches.sql
 \ir views/statistics.sql
 \ir views/jobs.sql
 \ir views/workers.sql

@@ -60,24 +60,25 @@ begin
                 (v_everybody, 'usage', 'schema pgqueue'),
                 (v_seers, 'select', 'all tables in schema pgqueue'),
                 (v_seers, 'select (id, host, tenant_id, created_at)', 'table pgqueue.callback_secrets'),
+                (v_seers, 'select (only_row)', 'table pgqueue.signal_secret'),
 
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
                     ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure,'
-                    ' concurrency_key, ordering_key, ordering_on_failure)', 'table pgqueue.jobs'),
+                    ' concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at)', 'table pgqueue.jobs'),
                 ('pgqueue_producer', 'insert (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,'
                     ' idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure,'
-                    ' concurrency_key, ordering_key, ordering_on_failure, on_duplicate)', 'table pgqueue.inbox'),
+                    ' concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at, on_duplicate)', 'table pgqueue.inbox'),
                 -- It shows no rows: this is for RETURNING.
                 ('pgqueue_producer', 'select', 'table pgqueue.inbox'),
                 ('pgqueue_producer', 'select (id, job_type, queue, priority, run_at, expires_at, max_attempts, timeout,'
                     ' idempotency_key, unique_key, tenant_id, notify, feed, callback_url, depends_on, on_parent_failure, callback_of,'
                     ' concurrency_key, ordering_key, ordering_on_failure,'
-                    ' created_at, created_by)',
+                    ' batch_id, deadline_at, created_at, created_by)',
                     'table pgqueue.jobs'),
                 -- What stands below job_status and job_timeline, for their rights are checked as the caller's. No tokens.
                 ('pgqueue_producer', 'select (job_id, queue, attempts, ready_at)', 'table pgqueue.ready'),
                 ('pgqueue_producer', 'select (job_id, queue, attempts, due_at, reason)', 'table pgqueue.scheduled'),
-                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at, ready_at)', 'table pgqueue.blocked'),
+                ('pgqueue_producer', 'select (job_id, queue, attempts, reason, unique_key, waits_for, blocked_at, ready_at, signal, timeout_at)', 'table pgqueue.blocked'),
                 ('pgqueue_producer', 'select (job_id, queue, attempt, worker_id, ready_at, started_at, progress, progress_message,'
                     ' progress_at, cancel_requested_at, cancel_reason)', 'table pgqueue.running'),
                 ('pgqueue_producer', 'select (job_id, status, job_type, queue, attempt, worker_id, ready_at, started_at, finished_at,'
@@ -89,7 +90,12 @@ begin
                 ('pgqueue_producer', 'select (job_type, enabled, queue, max_attempts, description)', 'table pgqueue.job_types'),
                 ('pgqueue_producer', 'select (only_row, max_attempts)', 'table pgqueue.settings'),
                 ('pgqueue_producer', 'select', 'table pgqueue.job_status'),
-                ('pgqueue_producer', 'select', 'table pgqueue.job_timeline')
+                ('pgqueue_producer', 'select', 'table pgqueue.job_timeline'),
+                -- What stands below batch_status: not the three jobs, which have payloads.
+                ('pgqueue_producer', 'select (id, name, description, tenant_id, total, succeeded, failed, cancelled, created_at, created_by, closed_at,'
+                    ' finished_at, success_job_id, failure_job_id, complete_job_id, refused)', 'table pgqueue.batches'),
+                ('pgqueue_producer', 'select', 'table pgqueue.batch_log'),
+                ('pgqueue_producer', 'select', 'table pgqueue.batch_status')
         ) as g (roles, privilege, object)
         cross join lateral string_to_table(g.roles, ' ') as r (role_name)
         union all
@@ -99,7 +105,12 @@ begin
                 (v_everybody, 'schema_version current_tenant'),
                 ('pgqueue_producer', 'uuid_v7'),
                 ('pgqueue_producer pgqueue_worker', 'enqueue enqueue_many'),
-                ('pgqueue_producer', 'take_completions ack_completions'),
+                ('pgqueue_producer', 'take_completions ack_completions signal_by_token'),
+                ('pgqueue_producer pgqueue_worker', 'open_batch signal_token'),
+                ('pgqueue_producer pgqueue_worker pgqueue_operator', 'close_batch signal'),
+                (v_everybody, 'signals_of'),
+                ('pgqueue_worker', 'pause_until add_to_batch'),
+                ('pgqueue_worker pgqueue_operator', 'look_at_signals merge_batches forget_batches'),
                 ('pgqueue_producer pgqueue_operator', 'cancel'),
                 ('pgqueue_producer pgqueue_viewer pgqueue_operator', 'why_waiting workflow'),
                 ('pgqueue_producer pgqueue_worker pgqueue_viewer pgqueue_operator', 'parent_results'),
@@ -123,7 +134,7 @@ begin
             execute format('grant %s on %s to %I', v_privilege, v_object, v_role);
             if v_object like 'all tables%' then
                 -- But not the secrets: what follows grants the other columns.
-                execute format('revoke select on table pgqueue.callback_secrets from %I', v_role);
+                execute format('revoke select on table pgqueue.callback_secrets, pgqueue.signal_secret from %I', v_role);
             end if;
         end if;
     end loop;

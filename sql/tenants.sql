@@ -60,17 +60,20 @@ declare
 begin
     foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
         'attempts', 'dependencies', 'slots', 'ordered_jobs', 'limits', 'openings', 'gate_buckets', 'job_results', 'completions', 'stats', 'stats_log',
-        'tenants', 'callback_secrets', 'tenant_settings', 'tenant_jobs', 'tenant_counts', 'lane_marks']
+        'tenants', 'callback_secrets', 'tenant_settings', 'tenant_jobs', 'tenant_counts', 'lane_marks', 'batches', 'batch_log', 'signals', 'signal_secret']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);
         execute format('drop policy if exists %I on pgqueue.%I', v_table || '_tenant', v_table);
-        if v_table in ('jobs', 'schedules', 'tenant_settings', 'tenant_jobs', 'tenant_counts') then
+        if v_table in ('jobs', 'schedules', 'tenant_settings', 'tenant_jobs', 'tenant_counts', 'batches') then
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
                 ' or tenant_id = (select pgqueue.current_tenant()))', v_table || '_tenant', v_table);
         elsif v_table = 'schedule_runs' then
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
                 ' or (select true from pgqueue.schedules s where s.name = schedule_runs.schedule))', v_table || '_tenant', v_table);
-        elsif v_table in ('stats', 'stats_log', 'tenants', 'callback_secrets', 'lane_marks', 'limits', 'openings', 'gate_buckets') then
+        elsif v_table = 'batch_log' then
+            execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null'
+                ' or (select true from pgqueue.batches b where b.id = batch_log.batch_id))', v_table || '_tenant', v_table);
+        elsif v_table in ('stats', 'stats_log', 'tenants', 'callback_secrets', 'lane_marks', 'limits', 'openings', 'gate_buckets', 'signal_secret') then
             -- Numbers over all tenants, and who is confined to what, are not for a confined login.
             execute format('create policy %I on pgqueue.%I using ((select pgqueue.current_tenant()) is null)',
                 v_table || '_tenant', v_table);

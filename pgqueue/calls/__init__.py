@@ -11,10 +11,21 @@ transaction where there is one.
     schedules   set, pause, run now, the next ticks
     tenants     turns, weights, quotas, logins
     limits      set, drop, let a blocked key go on
+    batches     open, close, look; pause until a signal, send one
 """
 
 from __future__ import annotations
 
+from pgqueue.calls.batches import (
+    BatchStatus,
+    batch_status,
+    close_batch,
+    open_batch,
+    pause_until,
+    signal,
+    signal_by_token,
+    signal_token,
+)
 from pgqueue.calls.claimed import Claimed
 from pgqueue.calls.core import (
     Call,
@@ -116,6 +127,7 @@ from pgqueue.calls.worker import (
 )
 
 __all__ = [
+    "BatchStatus",
     "Call",
     "Claimed",
     "Completion",
@@ -138,10 +150,12 @@ __all__ = [
     "Violation",
     "WorkflowJob",
     "ack_completions",
+    "batch_status",
     "cancel",
     "cancel_running",
     "claim",
     "claim_job",
+    "close_batch",
     "complete",
     "drain_worker",
     "drift",
@@ -162,9 +176,11 @@ __all__ = [
     "merge_stats",
     "new_job",
     "next_ticks",
+    "open_batch",
     "pause_job_type",
     "pause_queue",
     "pause_schedule",
+    "pause_until",
     "persist",
     "progress",
     "promote",
@@ -198,6 +214,9 @@ __all__ = [
     "set_settings",
     "settle",
     "sign_callback",
+    "signal",
+    "signal_by_token",
+    "signal_token",
     "skip_ordered",
     "snooze",
     "status",

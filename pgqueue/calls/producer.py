@@ -139,6 +139,8 @@ class JobStatus:
     tenant_id: str | None
     cancel_requested_at: dt.datetime | None
     attempts: list[dict[str, Any]]
+    batch_id: UUID | None
+    deadline_at: dt.datetime | None
 
     @property
     def finished(self) -> bool:
@@ -175,7 +177,9 @@ select pgqueue.enqueue(
     p_on_parent_failure => %(on_parent_failure)s,
     p_concurrency_key => %(concurrency_key)s,
     p_ordering_key => %(ordering_key)s,
-    p_ordering_on_failure => %(ordering_on_failure)s)
+    p_ordering_on_failure => %(ordering_on_failure)s,
+    p_batch_id => %(batch_id)s::uuid,
+    p_deadline_at => %(deadline_at)s::timestamptz)
 """
 _ABSENT: dict[str, Any] = dict.fromkeys(
     (
@@ -195,6 +199,8 @@ _ABSENT: dict[str, Any] = dict.fromkeys(
         "concurrency_key",
         "ordering_key",
         "ordering_on_failure",
+        "batch_id",
+        "deadline_at",
     )
 )
 
@@ -343,6 +349,8 @@ def job_row(job: NewJob) -> dict[str, Any]:
     if not isinstance(job.job_type, str):
         raise InvalidArgument(f"job_type must be a string, not {type(job.job_type).__name__}")
     options = JobOptions(**job.options)
+    if "same_batch" in options:
+        raise InvalidArgument("same_batch is for jobs that a handler enqueues: give batch_id")
     tenant = options.pop("tenant_id", None)
     payload = {} if job.payload is None else job.payload
     return follow_up(job.job_type, payload, tenant=tenant, **cast("EnqueueOptions", options))

@@ -63,7 +63,8 @@ class Reported:
 
     Attributes:
         refused: Why it changed nothing (lease_lost); None = it did.
-        status: What it led to: succeeded, partial, retrying, failed, cancelled, snoozed, released.
+        status: What it led to: succeeded, partial, retrying, failed, cancelled, snoozed, paused,
+            released.
     """
 
     job_id: UUID

@@ -70,6 +70,7 @@ header_option = click.option(
 @click.option("--run-at", type=MOMENT, metavar="TIME", help="Not before; ISO 8601.")
 @click.option("--delay", type=DURATION, metavar="DURATION", help="Not before this long from now.")
 @click.option("--expires-at", type=MOMENT, metavar="TIME", help="Do not start after this.")
+@click.option("--deadline-at", type=MOMENT, metavar="TIME", help="Finish by this, or fail.")
 @click.option("--max-attempts", type=click.IntRange(1, 10_000), help="How often to try.")
 @click.option("--timeout", type=DURATION, metavar="DURATION", help="How long a run may take.")
 @click.option("--unique-key", metavar="KEY", help="At most one unfinished job has this key.")
@@ -100,6 +101,7 @@ header_option = click.option(
     type=click.Choice(("fail", "run")),
     help="When such a job has not succeeded: fail too (default), or run.",
 )
+@click.option("--batch", "batch_id", type=JOB_ID, metavar="UUID", help="Its batch.")
 @click.option("--id", "job_id", type=JOB_ID, metavar="UUID", help="Instead of a new id.")
 @click.option("--wait", is_flag=True, help="Wait until the job has finished, and show it.")
 @click.option("--wait-timeout", type=DURATION, metavar="DURATION", help="With --wait: no longer.")

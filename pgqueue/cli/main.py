@@ -25,6 +25,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("jobs", "status"),
         "jobs": ("jobs", "jobs"),
         "graph": ("graph", "graph"),
+        "batches": ("batches", "batches"),
+        "signal": ("signal", "signal"),
         "run": ("run", "run"),
     },
     "Workers": {

@@ -15,6 +15,7 @@ from pgqueue.context import Progress
 from pgqueue.definition import JobDefinition
 from pgqueue.errors import ConfigurationError
 from pgqueue.follow_up import new_job_id
+from pgqueue.signals import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -73,7 +74,7 @@ class JobRun:
 
     @property
     def status(self) -> str:
-        """Succeeded, partial, failed, cancelled, retrying or snoozed, in lower case."""
+        """Succeeded, partial, failed, cancelled, retrying, snoozed or paused, in lower case."""
         return self.job_result.status
 
     @property
@@ -108,6 +109,7 @@ def run_job(
     job_id: UUID | None = None,
     token: int = 1,
     headers: Mapping[str, Any] | None = None,
+    signals: Mapping[str, object] | None = None,
     tenant: str | None = None,
 ) -> JobRun:
     """
@@ -128,6 +130,7 @@ def run_job(
         job_id: By default a new one.
         token: The fencing token.
         headers: Trace context and the like.
+        signals: What the job was told: payloads by name.
         tenant: The job's.
 
     Raises:
@@ -146,6 +149,7 @@ def run_job(
             job_id=job_id,
             token=token,
             headers=headers,
+            signals=signals,
             tenant=tenant,
         ),
         instead="run_job_async",
@@ -163,6 +167,7 @@ async def run_job_async(
     job_id: UUID | None = None,
     token: int = 1,
     headers: Mapping[str, Any] | None = None,
+    signals: Mapping[str, object] | None = None,
     tenant: str | None = None,
 ) -> JobRun:
     """As `run_job`, for tests that are coroutines."""
@@ -173,6 +178,8 @@ async def run_job_async(
             f"job type {definition.job_type} {has}",
             hint="Give run_job a connection if, and only if, the handler is transactional.",
         )
+    told = [{"name": name, "payload": payload} for name, payload in (signals or {}).items()]
+    given = {**(headers or {}), **({HEADER: told} if told else {})}
     job = handling.Job(
         job_id=job_id or new_job_id(),
         token=token,
@@ -182,7 +189,7 @@ async def run_job_async(
         max_attempts=max_attempts or definition.max_attempts or MAX_ATTEMPTS,
         run_seconds_max=definition.timeout_seconds,
         payload=jsonio.dump_payload(payload or {}),
-        headers=handling.dumps(jsonio.to_json_value(headers, "headers")) if headers else None,
+        headers=handling.dumps(jsonio.to_json_value(given, "headers")) if given else None,
         tenant_id=tenant,
         created_at=dt.datetime.now(dt.UTC),
     )

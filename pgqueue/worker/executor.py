@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pgqueue import handling, log
 from pgqueue.errors import ConfigurationError
 from pgqueue.handling import Ending, Route
-from pgqueue.outcomes import Cancel, Fail, Retry, Snooze
+from pgqueue.outcomes import Cancel, Fail, Retry, Snooze, WaitFor
 from pgqueue.worker.messages import Hooks
 from pgqueue.worker.pools import Pools
 from pgqueue.worker.processes import Processes
@@ -232,7 +232,7 @@ class Executor:
                 return DROPPED
             case Stop.TIMEOUT:
                 return self._timed_out(run)
-            case Stop.RELEASE | Stop.LEASE if not isinstance(exc, Retry | Snooze | Fail):
+            case Stop.RELEASE | Stop.LEASE if not isinstance(exc, Retry | Snooze | WaitFor | Fail):
                 # Cancel too: ctx.check_cancelled() raises it, and nobody has cancelled the job.
                 return RELEASED
             case Stop.CANCEL if isinstance(exc, asyncio.CancelledError):

@@ -42,7 +42,7 @@ LIMITS = Timeouts(statement=CALL_SECONDS + 1, lock=LOCK_SECONDS)
 # How long a handler's own statements may take is its business.
 UNLIMITED = Timeouts(statement=0, lock=0, idle_in_transaction=0)
 # Endings that are logged as INFO, if the database agrees.
-QUIET = frozenset({"succeeded", "snoozed", "released", "cancelled", "lost"})
+QUIET = frozenset({"succeeded", "snoozed", "paused", "released", "cancelled", "lost"})
 # Maintenance repeats a warning each second while its cause lasts.
 WARN_AGAIN_SECONDS = 60.0
 WARNINGS_MAX = 100

@@ -63,8 +63,8 @@ end
 $$;
 revoke all on function pgqueue.request_cancel(uuid, text) from public;
 
--- Cancel a job that waits. Locks jobs, then the waiting row. False = it does not wait.
-create or replace function pgqueue.cancel_waiting(p_job_id uuid, p_reason text, p_code text)
+-- Cancel a job that waits, or end it as p_status. Locks jobs, then the waiting row. False = it does not wait.
+create or replace function pgqueue.cancel_waiting(p_job_id uuid, p_reason text, p_code text, p_status text default 'cancelled')
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -92,11 +92,11 @@ begin
     if v_job is null then
         return false;
     end if;
-    perform pgqueue.finish_waiting(p_job_id, v_job.job_type, v_job.queue, v_job.attempts, v_job.flags, p_reason, p_code);
+    perform pgqueue.finish_waiting(p_job_id, v_job.job_type, v_job.queue, v_job.attempts, v_job.flags, p_reason, p_code, p_status);
     return true;
 end
 $$;
-revoke all on function pgqueue.cancel_waiting(uuid, text, text) from public;
+revoke all on function pgqueue.cancel_waiting(uuid, text, text, text) from public;
 
 -- Cancel up to p_limit waiting jobs of a queue; returns how many. Call it again until it returns 0. Running jobs
 -- go on. The records of the cancelled stay until retention removes them. Jobs that somebody is changing at this moment are

@@ -137,11 +137,14 @@ begin
         ), owned as materialized (
             select p.*, nextval('pgqueue.token_seq') as token, clock_timestamp() as started_at,
                 coalesce(j.max_attempts, t.max_attempts, v_max_attempts) as max_attempts,
-                coalesce(j.timeout, t.timeout) as timeout,
-                j.payload::text as payload, j.headers::text as headers, j.tenant_id, j.created_at
+                -- least() passes over NULLs, and the case over jobs without a deadline.
+                case when j.deadline_at is null then coalesce(j.timeout, t.timeout)
+                    else least(coalesce(j.timeout, t.timeout), j.deadline_at - clock_timestamp()) end as timeout,
+                j.payload::text as payload,
+                case when p.flags & 256 = 0 then j.headers::text else pgqueue.headers_with_signals(p.job_id, j.headers) end as headers, j.tenant_id, j.created_at
             from picked p
             cross join lateral (
-                select w.max_attempts, w.timeout, w.payload, w.headers, w.tenant_id, w.created_at
+                select w.max_attempts, w.timeout, w.payload, w.headers, w.tenant_id, w.created_at, w.deadline_at
                 from pgqueue.jobs w where w.id = p.job_id limit 1
             ) j
             left join lateral (
@@ -201,8 +204,8 @@ begin
     end if;
     select * into v_job from pgqueue.jobs j where j.id = p_job_id;
     select * into v_type from pgqueue.job_types t where t.job_type = v_ready.job_type;
-    v_timeout := coalesce(v_job.timeout, v_type.timeout);
     v_started_at := clock_timestamp();
+    v_timeout := least(coalesce(v_job.timeout, v_type.timeout), v_job.deadline_at - v_started_at);
     insert into pgqueue.running (job_id, token, worker_id, attempt, queue, priority, job_type, flags, ready_at, started_at, deadline_at)
     values (p_job_id, v_token, p_worker, v_ready.attempts + 1, v_ready.queue, v_ready.priority, v_ready.job_type,
         v_ready.flags, v_ready.ready_at, v_started_at, v_started_at + v_timeout);
@@ -215,8 +218,9 @@ begin
     return query
         select p_job_id, v_token, v_ready.job_type, v_ready.queue, v_ready.priority, v_ready.pos, v_ready.attempts + 1,
             coalesce(v_job.max_attempts, v_type.max_attempts, s.max_attempts),
-            date_part('epoch', v_timeout), v_job.payload::text, v_job.headers::text, v_job.tenant_id,
-            v_job.created_at, v_ready.ready_at
+            date_part('epoch', v_timeout), v_job.payload::text,
+            case when v_ready.flags & 256 = 0 then v_job.headers::text else pgqueue.headers_with_signals(p_job_id, v_job.headers) end,
+            v_job.tenant_id, v_job.created_at, v_ready.ready_at
         from pgqueue.settings s;
 end
 $$;

@@ -250,11 +250,13 @@ begin
                 delete from pgqueue.ready r where r.job_id = any (array(select s.job_id from started s))
             ), owned as materialized (
                 select s.*, coalesce(j.max_attempts, t.max_attempts, p_max_attempts) as max_attempts,
-                    coalesce(j.timeout, t.timeout) as timeout,
-                    j.payload::text as payload, j.headers::text as headers, j.tenant_id as whose, j.created_at
+                    least(coalesce(j.timeout, t.timeout), j.deadline_at - v_fates.at) as timeout,
+                    j.payload::text as payload,
+                    case when s.flags & 256 = 0 then j.headers::text else pgqueue.headers_with_signals(s.job_id, j.headers) end as headers,
+                    j.tenant_id as whose, j.created_at
                 from started s
                 cross join lateral (
-                    select w.max_attempts, w.timeout, w.payload, w.headers, w.tenant_id, w.created_at
+                    select w.max_attempts, w.timeout, w.payload, w.headers, w.tenant_id, w.created_at, w.deadline_at
                     from pgqueue.jobs w where w.id = s.job_id limit 1
                 ) j
                 left join lateral (

@@ -1,11 +1,12 @@
 -- Completing: everything that a worker says about a job names (job id, token). A stale token changes nothing.
 --
 -- An outcome is a JSON object, all keys optional; NULL = plain success:
---   do            'complete' (default), 'fail', 'snooze', 'release' or 'cancel'
+--   do            'complete' (default), 'fail', 'snooze', 'pause_until', 'release' or 'cancel'
 --   result, result_url, metrics {}, errors [{code, message, item, retryable}], created [[entity_type, entity_id], ...],
 --   status 'partial' (implied by errors), follow_ups [job, ...] as enqueue_many() takes them      with complete
 --   error {code, message, ...}, retryable (true), retry_after_seconds, errors, metrics            with fail
 --   delay_seconds                                                                                 with snooze
+--   signal, timeout_seconds, on_timeout 'fail' (default) or 'run'                                 with pause_until
 --   reason                                                                                        with cancel
 
 -- What is wrong with an outcome of 'complete', in words; NULL = nothing.
@@ -97,12 +98,16 @@ begin
     from owned o;
 
     if v_flagged is not null then
-        perform pgqueue.after_finish(v_flagged);
+        perform pgqueue.after_finish(v_flagged, v_rich is null);
     end if;
     if v_rich is not null then
         perform pgqueue.store_created(u.job_id, u.outcome)
         from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
         where u.token = any (v_rich);
+        -- Their follow-ups may have joined their batches: now those may be over.
+        if v_flagged is not null then
+            perform pgqueue.count_in_batches(v_flagged);
+        end if;
     end if;
     return v_done;
 end
@@ -115,14 +120,17 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_job record;
 begin
     insert into pgqueue.job_results (job_id, entity_type, entity_id)
     select p_job_id, c.pair ->> 0, c.pair ->> 1
     from jsonb_array_elements(coalesce(nullif(p_outcome -> 'created', 'null'), '[]')) as c (pair)
     on conflict do nothing;
-    perform pgqueue.insert_many(p_outcome -> 'follow_ups', 'ignore',
-        (select j.tenant_id from pgqueue.jobs j where j.id = p_job_id))
-    where jsonb_array_length(coalesce(nullif(p_outcome -> 'follow_ups', 'null'), '[]')) > 0;
+    if jsonb_array_length(coalesce(nullif(p_outcome -> 'follow_ups', 'null'), '[]')) > 0 then
+        select j.batch_id, j.tenant_id into v_job from pgqueue.jobs j where j.id = p_job_id;
+        perform pgqueue.insert_inside(v_job.batch_id, p_outcome -> 'follow_ups', v_job.tenant_id);
+    end if;
 end
 $$;
 revoke all on function pgqueue.store_created(uuid, jsonb) from public;
@@ -184,7 +192,7 @@ revoke all on function pgqueue.complete(uuid, bigint, jsonb, text, jsonb, jsonb,
 
 -- Report a batch of outcomes (see the top of this file). A plain completion is not answered. A row with refused set
 -- ('lease_lost') changed nothing: one zombie does not undo its batch-mates. Every other outcome is answered with the
--- status that it led to: succeeded, partial, retrying, failed, cancelled, snoozed or released. An outcome that
+-- status that it led to: succeeded, partial, retrying, failed, cancelled, snoozed, paused or released. An outcome that
 -- PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job alone, with code result_refused and no retry.
 -- Repeating a batch is harmless.
 -- Proved by tests/sql/test_report.py.
@@ -315,6 +323,9 @@ begin
         when 'snooze' then
             perform pgqueue.snooze(p_job_id, p_token,
                 pgqueue.seconds(coalesce((p_outcome ->> 'delay_seconds')::double precision, 0)));
+        when 'pause_until' then
+            perform pgqueue.pause_until(p_job_id, p_token, p_outcome ->> 'signal',
+                pgqueue.seconds((p_outcome ->> 'timeout_seconds')::double precision), coalesce(p_outcome ->> 'on_timeout', 'fail'));
         when 'release' then
             perform pgqueue.release(p_job_id, p_token);
         when 'cancel' then

@@ -245,7 +245,7 @@ begin
         end if;
     end if;
     insert into pgqueue.blocked (job_id, reason, queue, priority, job_type, flags, expires_at)
-    values (p_job.id, 'dependencies', p_queue, p_job.priority, p_job.job_type, p_flags, p_job.expires_at);
+    values (p_job.id, 'dependencies', p_queue, p_job.priority, p_job.job_type, p_flags, least(p_job.expires_at, p_job.deadline_at));
     insert into pgqueue.dependencies (parent_id, job_id) select p, p_job.id from unnest(v_marked) p;
     perform pgqueue.settle_dependents(array[p_job.id], v_parents);
 end

@@ -56,7 +56,9 @@ create or replace function pgqueue.enqueue(
     p_on_parent_failure text default null,
     p_concurrency_key text default null,
     p_ordering_key text default null,
-    p_ordering_on_failure text default null
+    p_ordering_on_failure text default null,
+    p_batch_id uuid default null,
+    p_deadline_at timestamptz default null
 )
 returns uuid
 language plpgsql
@@ -88,11 +90,13 @@ begin
     v_job.concurrency_key := p_concurrency_key;
     v_job.ordering_key := p_ordering_key;
     v_job.ordering_on_failure := p_ordering_on_failure;
+    v_job.batch_id := p_batch_id;
+    v_job.deadline_at := p_deadline_at;
     select i.id into v_id from pgqueue.insert_one(v_job, p_on_duplicate) i;
     return v_id;
 end
 $$;
-revoke all on function pgqueue.enqueue(text, jsonb, text, bigint, timestamptz, interval, timestamptz, bigint, interval, text, text, text, jsonb, text, uuid, boolean, text, text, uuid[], text, text, text, text) from public;
+revoke all on function pgqueue.enqueue(text, jsonb, text, bigint, timestamptz, interval, timestamptz, bigint, interval, text, text, text, jsonb, text, uuid, boolean, text, text, uuid[], text, text, text, text, uuid, timestamptz) from public;
 
 -- Enqueue a JSON array of jobs: objects whose keys are the columns of pgqueue.jobs, or delay_seconds and timeout_seconds.
 -- Returns one row per element, in order: its position from 1, the id of the job that serves it, whether it was inserted.
@@ -140,7 +144,7 @@ begin
     where jsonb_typeof(e.job) <> 'object'
         or k.key not in ('id', 'job_type', 'queue', 'priority', 'payload', 'run_at', 'delay_seconds', 'expires_at', 'max_attempts',
             'timeout', 'timeout_seconds', 'idempotency_key', 'unique_key', 'tenant_id', 'headers', 'notify', 'feed', 'callback_url',
-            'depends_on', 'on_parent_failure', 'concurrency_key', 'ordering_key', 'ordering_on_failure', 'name')
+            'depends_on', 'on_parent_failure', 'concurrency_key', 'ordering_key', 'ordering_on_failure', 'batch_id', 'deadline_at', 'name')
     limit 1;
     if found then
         raise exception using errcode = 'PQ006',
@@ -154,14 +158,14 @@ begin
         with given as materialized (
             select d.n, coalesce(d.id, d.name::uuid, pgqueue.uuid_v7()) as id, d.job_type, d.queue, d.priority, d.payload, d.run_at, d.expires_at,
                 d.max_attempts, d.timeout, d.tenant_id, d.headers, d.notify, d.feed, d.callback_url,
-                d.depends_on, d.on_parent_failure, d.concurrency_key, d.ordering_key, d.ordering_on_failure
+                d.depends_on, d.on_parent_failure, d.concurrency_key, d.ordering_key, d.ordering_on_failure, d.batch_id, d.deadline_at
             from pgqueue.jobs_of(p_jobs, p_tenant_id) d
             where d.id is null and d.idempotency_key is null and d.unique_key is null
         ), stored as (
             insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout, tenant_id, headers,
-                notify, feed, callback_url, depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure)
+                notify, feed, callback_url, depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at)
             select g.id, g.job_type, g.queue, g.priority, g.payload, g.run_at, g.expires_at, g.max_attempts, g.timeout, g.tenant_id, g.headers,
-                g.notify, g.feed, g.callback_url, g.depends_on, g.on_parent_failure, g.concurrency_key, g.ordering_key, g.ordering_on_failure
+                g.notify, g.feed, g.callback_url, g.depends_on, g.on_parent_failure, g.concurrency_key, g.ordering_key, g.ordering_on_failure, g.batch_id, g.deadline_at
             from given g
         )
         select g.n, g.id, true from given g;
@@ -238,7 +242,7 @@ create or replace function pgqueue.jobs_of(p_jobs jsonb, p_tenant_id text)
 returns table (
     n bigint, id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, expires_at timestamptz,
     max_attempts integer, timeout interval, idempotency_key text, unique_key text, tenant_id text, headers jsonb,
-    notify boolean, feed text, callback_url text, depends_on uuid[], on_parent_failure text, concurrency_key text, ordering_key text, ordering_on_failure text, name text
+    notify boolean, feed text, callback_url text, depends_on uuid[], on_parent_failure text, concurrency_key text, ordering_key text, ordering_on_failure text, batch_id uuid, deadline_at timestamptz, name text
 )
 language sql
 volatile
@@ -248,15 +252,15 @@ as $$
         coalesce(d.run_at, clock_timestamp() + pgqueue.seconds(d.delay_seconds)), d.expires_at, d.max_attempts,
         coalesce(d.timeout, pgqueue.seconds(d.timeout_seconds)), d.idempotency_key, d.unique_key,
         coalesce(d.tenant_id, p_tenant_id), nullif(d.headers, 'null'), d.notify, d.feed, d.callback_url,
-        d.depends_on, d.on_parent_failure, d.concurrency_key, d.ordering_key, d.ordering_on_failure, d.name
+        d.depends_on, d.on_parent_failure, d.concurrency_key, d.ordering_key, d.ordering_on_failure, d.batch_id, d.deadline_at, d.name
     from rows from (jsonb_to_recordset(p_jobs) as (
         id uuid, job_type text, queue text, priority smallint, payload jsonb, run_at timestamptz, delay_seconds double precision,
         expires_at timestamptz, max_attempts integer, timeout interval, timeout_seconds double precision, idempotency_key text,
         unique_key text, tenant_id text, headers jsonb, notify boolean, feed text, callback_url text,
-        depends_on uuid[], on_parent_failure text, concurrency_key text, ordering_key text, ordering_on_failure text, name text)) with ordinality
+        depends_on uuid[], on_parent_failure text, concurrency_key text, ordering_key text, ordering_on_failure text, batch_id uuid, deadline_at timestamptz, name text)) with ordinality
         as d (id, job_type, queue, priority, payload, run_at, delay_seconds, expires_at, max_attempts, timeout, timeout_seconds,
             idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url,
-            depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure, name, n);
+            depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at, name, n);
 $$;
 revoke all on function pgqueue.jobs_of(jsonb, text) from public;
 
@@ -275,11 +279,12 @@ begin
     end if;
     for i in 1..1000 loop
         insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure)
+            idempotency_key, unique_key, tenant_id, headers, notify, feed, callback_url, depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at)
         values (coalesce(p_job.id, pgqueue.uuid_v7()), p_job.job_type, p_job.queue, p_job.priority, p_job.payload, p_job.run_at,
             p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.unique_key, p_job.tenant_id, p_job.headers,
             p_job.notify, p_job.feed, p_job.callback_url, p_job.depends_on, p_job.on_parent_failure,
-            p_job.concurrency_key, p_job.ordering_key, p_job.ordering_on_failure)
+            p_job.concurrency_key, p_job.ordering_key, p_job.ordering_on_failure,
+            p_job.batch_id, p_job.deadline_at)
         on conflict do nothing
         returning jobs.id into id;
         if found then
@@ -387,10 +392,10 @@ declare
     v_id uuid;
 begin
     insert into pgqueue.jobs (id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
-        idempotency_key, tenant_id, headers, notify, feed, callback_url, concurrency_key, ordering_key, ordering_on_failure)
+        idempotency_key, tenant_id, headers, notify, feed, callback_url, concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at)
     values (coalesce(p_job.id, pgqueue.uuid_v7()), p_job.job_type, p_job.queue, p_job.priority, p_job.payload, p_job.run_at,
         p_job.expires_at, p_job.max_attempts, p_job.timeout, p_job.idempotency_key, p_job.tenant_id, p_job.headers,
-        p_job.notify, p_job.feed, p_job.callback_url, p_job.concurrency_key, p_job.ordering_key, p_job.ordering_on_failure)
+        p_job.notify, p_job.feed, p_job.callback_url, p_job.concurrency_key, p_job.ordering_key, p_job.ordering_on_failure, p_job.batch_id, p_job.deadline_at)
     returning id into v_id;
     -- The insert's trigger has placed it as any other job; nobody has seen that yet.
     with moved as (

@@ -32,15 +32,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_flags integer := p_running.flags;
+    v_flags integer := pgqueue.leave_places(p_running);
 begin
-    if v_flags & 32 <> 0 then
-        perform pgqueue.leave_gates(array[p_running.job_id]);
-        perform pgqueue.ring(array[p_running.queue]);
-        if not exists (select from pgqueue.ordered_jobs o where o.job_id = p_running.job_id) then
-            v_flags := v_flags & ~32;
-        end if;
-    end if;
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
     values (p_running.job_id, p_running.token, p_running.attempt, p_outcome, p_running.worker_id, p_running.started_at,
         v_now, p_error);
@@ -69,7 +62,7 @@ $$;
 revoke all on function pgqueue.error_object(jsonb) from public;
 
 -- This attempt failed. The job runs again after its backoff (p_retry_after overrides it) while attempts are left and
--- p_retryable is true; otherwise it is failed. A job whose cancellation was requested ends as cancelled.
+-- p_retryable is true and its deadline_at comes later; otherwise it is failed. A job whose cancellation was requested ends as cancelled.
 -- Returns the job's status: retrying, failed or cancelled. Repeating it is harmless. Raises PQ001.
 create or replace function pgqueue.fail(
     p_job_id uuid,
@@ -89,6 +82,8 @@ declare
     v_running pgqueue.running;
     v_error jsonb := pgqueue.error_object(p_error);
     v_status text;
+    v_due_at timestamptz;
+    v_deadline_at timestamptz;
 begin
     if jsonb_typeof(coalesce(p_errors, '[]')) <> 'array' or jsonb_typeof(coalesce(p_metrics, '{}')) <> 'object' then
         raise exception using errcode = 'PQ006', message = 'errors must be a JSON array and metrics a JSON object';
@@ -109,13 +104,18 @@ begin
         perform pgqueue.finish_running(v_running, 'failed', null, coalesce(p_errors, '[]') || v_error, p_metrics);
         return 'failed';
     end if;
-    perform pgqueue.end_attempt(v_running, 'retrying', v_error,
-        clock_timestamp() + coalesce(
-            -- Ten years, as with snooze: dates that clients cannot load must not come to lie in scheduled.
-            case when p_retry_after < interval '0' then interval '0' when p_retry_after > interval '10 years' then interval '10 years'
-                else p_retry_after end,
-            pgqueue.backoff(v_running.job_type, v_running.attempt)),
-        'retry', true);
+    v_due_at := clock_timestamp() + coalesce(
+        -- Ten years, as with snooze: dates that clients cannot load must not come to lie in scheduled.
+        case when p_retry_after < interval '0' then interval '0' when p_retry_after > interval '10 years' then interval '10 years'
+            else p_retry_after end,
+        pgqueue.backoff(v_running.job_type, v_running.attempt));
+    v_deadline_at := (select j.deadline_at from pgqueue.jobs j where j.id = p_job_id);
+    if v_due_at >= v_deadline_at then
+        perform pgqueue.finish_running(v_running, 'failed', null, coalesce(p_errors, '[]') || v_error || jsonb_build_object('code',
+            'deadline_passed', 'message', format('the next attempt would come after the deadline of the job, %s', v_deadline_at)), p_metrics);
+        return 'failed';
+    end if;
+    perform pgqueue.end_attempt(v_running, 'retrying', v_error, v_due_at, 'retry', true);
     return 'retrying';
 end
 $$;
@@ -130,7 +130,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     select a.outcome from pgqueue.attempts a
-    where a.job_id = p_job_id and a.token = p_token and a.outcome in ('retrying', 'snoozed', 'released')
+    where a.job_id = p_job_id and a.token = p_token and a.outcome in ('retrying', 'snoozed', 'paused', 'released')
     union all
     select f.status from pgqueue.finished f
     where f.job_id = p_job_id and f.token = p_token and f.status in ('failed', 'cancelled')

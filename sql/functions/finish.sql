@@ -1,11 +1,12 @@
 -- What happens when jobs finish, whoever finishes them.
 
 -- For jobs that carry flags: give back their unique keys, let their follow-ups and their dependents (dependencies.sql) go, and
--- tell who asked to be told (tell.sql).
+-- tell who asked to be told (tell.sql), count them in their batches (batches.sql; p_count false = the caller does, when it has
+-- added to them).
 -- Call it after the rows have been moved to finished. Locks jobs rows in the order of their keys, as enqueue_many() does. An enqueue that is adding
 -- a follow-up holds the holder's jobs row, so either its follow-up is seen here or it sees the key given back.
 -- Proved by tests/races/test_unique_key.py.
-create or replace function pgqueue.after_finish(p_job_ids uuid[])
+create or replace function pgqueue.after_finish(p_job_ids uuid[], p_count boolean default true)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -50,9 +51,12 @@ begin
     if v_told <> '{}' then
         perform pgqueue.tell(v_told);
     end if;
+    if p_count then
+        perform pgqueue.count_in_batches(p_job_ids);
+    end if;
 end
 $$;
-revoke all on function pgqueue.after_finish(uuid[]) from public;
+revoke all on function pgqueue.after_finish(uuid[], boolean) from public;
 
 -- For callers that end several jobs one after another: take the jobs rows of the keyed ones now, in the order of their
 -- keys, so that two such callers, or one and an enqueue_many(), never wait for each other in a circle. Running rows come

@@ -20,19 +20,19 @@ declare
 begin
     if (new.id, new.job_type, new.tenant_id, new.idempotency_key, new.created_at, new.created_by,
             new.notify, new.feed, new.callback_url, new.callback_of, new.depends_on, new.on_parent_failure,
-            new.concurrency_key, new.ordering_key, new.ordering_on_failure)
+            new.concurrency_key, new.ordering_key, new.ordering_on_failure, new.batch_id)
         is distinct from (old.id, old.job_type, old.tenant_id, old.idempotency_key, old.created_at, old.created_by,
             old.notify, old.feed, old.callback_url, old.callback_of, old.depends_on, old.on_parent_failure,
-            old.concurrency_key, old.ordering_key, old.ordering_on_failure)
+            old.concurrency_key, old.ordering_key, old.ordering_on_failure, old.batch_id)
     then
         raise exception using errcode = 'PQ007',
             message = format('job %s: id, job_type, tenant_id, idempotency_key, created_at, created_by, notify, feed, callback_url,'
-                ' depends_on, on_parent_failure, concurrency_key, ordering_key and ordering_on_failure never change', old.id),
+                ' depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure and batch_id never change', old.id),
             hint = 'Cancel the job with pgqueue.cancel(id) and insert another.';
     end if;
     v_broken := pgqueue.job_limit(new.job_type, new.queue, new.priority, new.payload, new.run_at, new.expires_at, new.max_attempts,
         new.timeout, new.idempotency_key, new.unique_key, new.tenant_id, new.headers, new.feed, new.callback_url, new.callback_of,
-        new.depends_on, new.on_parent_failure, new.concurrency_key, new.ordering_key, new.ordering_on_failure);
+        new.depends_on, new.on_parent_failure, new.concurrency_key, new.ordering_key, new.ordering_on_failure, new.deadline_at);
     if v_broken is not null then
         perform pgqueue.refuse_limit(v_broken);
     end if;
@@ -49,10 +49,11 @@ begin
     end if;
     if v_blocked.job_id is not null then
         insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type,
-            attempts, flags, expires_at, blocked_at)
+            attempts, flags, expires_at, blocked_at, signal, look_at, timeout_at, on_timeout)
         values (old.id, v_blocked.reason, v_blocked.waits_for, v_blocked.unique_key, new.run_at,
             coalesce(v_queue, v_blocked.queue), new.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags,
-            new.expires_at, v_blocked.blocked_at);
+            least(new.expires_at, new.deadline_at), v_blocked.blocked_at,
+            v_blocked.signal, v_blocked.look_at, v_blocked.timeout_at, v_blocked.on_timeout);
         return null;
     end if;
 
@@ -88,7 +89,7 @@ revoke all on function pgqueue.route_updated() from public;
 create or replace trigger jobs_route_updated
     after update of id, job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout,
         idempotency_key, tenant_id, headers, notify, feed, callback_url, callback_of, depends_on, on_parent_failure, concurrency_key, ordering_key,
-        ordering_on_failure, created_at, created_by
+        ordering_on_failure, batch_id, deadline_at, created_at, created_by
     on pgqueue.jobs
     for each row execute function pgqueue.route_updated();
 
@@ -159,6 +160,12 @@ begin
             cross join lateral (select y.ctid as tid from pgqueue.completions y where y.job_id = d.id offset 0) x
             where d.feed is not null));
     end if;
+    -- Most have none: one look instead of one for each.
+    if exists (select from pgqueue.signals) then
+        delete from pgqueue.signals s where s.ctid = any (array(
+            select x.tid from deleted d
+            cross join lateral (select y.ctid as tid from pgqueue.signals y where y.job_id = d.id offset 0) x));
+    end if;
     delete from pgqueue.job_results r where r.ctid = any (array(
         select x.tid from deleted d
         cross join lateral (select y.ctid as tid from pgqueue.job_results y where y.job_id = d.id offset 0) x));
@@ -190,7 +197,7 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'ready', 'scheduled', 'blocked', 'running', 'finished', 'attempts', 'job_results', 'completions', 'workers',
-        'dependencies', 'slots', 'openings', 'gate_buckets', 'ordered_jobs']
+        'dependencies', 'slots', 'openings', 'gate_buckets', 'ordered_jobs', 'batches', 'batch_log', 'signals']
     loop
         execute format('create or replace trigger %I before truncate on pgqueue.%I
             for each statement execute function pgqueue.guard_truncate()', v_table || '_guard_truncate', v_table);

@@ -42,13 +42,16 @@ begin
     v_job.concurrency_key := nullif(new.concurrency_key, '');
     v_job.ordering_key := nullif(new.ordering_key, '');
     v_job.ordering_on_failure := nullif(new.ordering_on_failure, '');
+    v_job.batch_id := nullif(new.batch_id, '00000000-0000-0000-0000-000000000000');
+    v_job.deadline_at := case when new.deadline_at >= '0001-01-03 00:00:00+00' then new.deadline_at end;
 
     if v_job.id is null and v_job.idempotency_key is null and v_job.unique_key is null then
         insert into pgqueue.jobs (job_type, queue, priority, payload, run_at, expires_at, max_attempts, timeout, tenant_id, headers,
-            notify, feed, callback_url, depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure)
+            notify, feed, callback_url, depends_on, on_parent_failure, concurrency_key, ordering_key, ordering_on_failure, batch_id, deadline_at)
         values (v_job.job_type, v_job.queue, v_job.priority, v_job.payload, v_job.run_at, v_job.expires_at, v_job.max_attempts,
             v_job.timeout, v_job.tenant_id, v_job.headers, v_job.notify, v_job.feed, v_job.callback_url, v_job.depends_on, v_job.on_parent_failure,
-            v_job.concurrency_key, v_job.ordering_key, v_job.ordering_on_failure)
+            v_job.concurrency_key, v_job.ordering_key, v_job.ordering_on_failure,
+            v_job.batch_id, v_job.deadline_at)
         returning id into new.id;
         new.inserted := true;
     else

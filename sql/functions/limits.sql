@@ -310,6 +310,26 @@ as $$
 $$;
 revoke all on function pgqueue.leave_gates(uuid[]) from public;
 
+-- An attempt has ended without finishing its job: its places are free. Returns the flags that the job has now.
+create or replace function pgqueue.leave_places(p_running pgqueue.running)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_running.flags & 32 = 0 then
+        return p_running.flags;
+    end if;
+    perform pgqueue.leave_gates(array[p_running.job_id]);
+    perform pgqueue.ring(array[p_running.queue]);
+    if exists (select from pgqueue.ordered_jobs o where o.job_id = p_running.job_id) then
+        return p_running.flags;
+    end if;
+    return p_running.flags & ~32;
+end
+$$;
+revoke all on function pgqueue.leave_places(pgqueue.running) from public;
+
 -- A job that was let out, or whose turn it is, goes where no claim finds it: the next one may take its place.
 create or replace function pgqueue.reopen_gates(p_job_id uuid, p_queue text)
 returns void

@@ -166,7 +166,8 @@ end
 $$;
 revoke all on function pgqueue.take_back(pgqueue.running, text) from public;
 
--- Cancel waiting jobs whose expires_at has passed (claims skip them already).
+-- Cancel waiting jobs whose expires_at has passed, and fail those whose deadline_at has: ready, scheduled and blocked have the earlier
+-- of the two in expires_at, and claims skip them already.
 create or replace function pgqueue.expire(p_limit integer default 1000)
 returns bigint
 language plpgsql
@@ -179,6 +180,7 @@ declare
     v_id uuid;
     v_now timestamptz := clock_timestamp();
     v_expired bigint := 0;
+    v_deadline_passed boolean;
 begin
     if not pg_try_advisory_xact_lock(7067004, 5) then
         return 0;
@@ -196,8 +198,12 @@ begin
         limit p_limit
     loop
         -- An UPDATE may have given it more time since. Skipping what is locked, a sweep never waits for a key.
-        perform from pgqueue.jobs j where j.id = v_id and j.expires_at <= v_now for update skip locked;
-        if found then
+        v_deadline_passed := null;
+        select coalesce(j.deadline_at <= v_now and j.deadline_at <= coalesce(j.expires_at, 'infinity'), false) into v_deadline_passed
+        from pgqueue.jobs j where j.id = v_id and least(j.expires_at, j.deadline_at) <= v_now for update skip locked;
+        if v_deadline_passed then
+            v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'it did not finish before its deadline', 'deadline_passed', 'failed')::integer;
+        elsif found then
             v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'expired before it could start', 'expired')::integer;
         end if;
     end loop;
@@ -286,7 +292,7 @@ end
 $$;
 revoke all on function pgqueue.forget_workers() from public;
 
--- All of the above and due schedules, each bounded by p_limit. next_due_at: when to come back for promotion or a tick. Workers call it about once a second.
+-- All of the above and due schedules, each bounded by p_limit. next_due_at: when to come back for promotion, a tick or a signal's timeout. Workers call it about once a second.
 -- A part that fails (an application's own trigger or foreign key, a deadlock) warns and leaves the others to do their work.
 -- Proved by tests/sql/test_attack_maintain.py.
 create or replace function pgqueue.maintain(p_limit integer default 1000, p_floor timestamptz default null)
@@ -308,10 +314,13 @@ as $$
 declare
     v_part text;
     v_next_tick_at timestamptz;
+    v_next_look_at timestamptz;
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits'] loop
+    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits',
+        'look_at_signals', 'forget_batches', 'merge_batches']
+    loop
         begin
             case v_part
                 when 'run_schedules' then
@@ -328,12 +337,16 @@ begin
                 when 'mark_lanes' then perform pgqueue.mark_lanes();
                 when 'count_tenants' then perform pgqueue.count_tenants();
                 when 'forget_schedule_runs' then perform pgqueue.forget_schedule_runs(p_limit);
+                when 'look_at_signals' then select l.next_look_at into v_next_look_at from pgqueue.look_at_signals(p_limit) l;
+                when 'forget_batches' then perform pgqueue.forget_batches(p_limit);
+                -- Last: it holds the batches' locks until the commit.
+                when 'merge_batches' then perform pgqueue.merge_batches(p_limit);
             end case;
         exception when others then
             raise warning 'pgqueue.%() failed: % (SQLSTATE %)', v_part, sqlerrm, sqlstate;
         end;
     end loop;
-    next_due_at := least(next_due_at, v_next_tick_at);
+    next_due_at := least(next_due_at, v_next_tick_at, v_next_look_at);
     return next;
 end
 $$;

@@ -21,7 +21,7 @@ end
 $$;
 revoke all on function pgqueue.progress(uuid, bigint, real, text) from public;
 
--- Give the attempt until p_by from now; returns the new deadline. A job without a time limit gets one.
+-- Give the attempt until p_by from now, but not past the job's deadline_at; returns the new deadline. A job without a time limit gets one.
 create or replace function pgqueue.extend(p_job_id uuid, p_token bigint, p_by interval)
 returns timestamptz
 language plpgsql
@@ -34,7 +34,8 @@ begin
     if p_by is null or p_by <= interval '0' or p_by > interval '30 days' then
         raise exception using errcode = 'PQ006', message = format('cannot extend by %s: give up to 30 days', p_by);
     end if;
-    update pgqueue.running r set deadline_at = clock_timestamp() + p_by
+    update pgqueue.running r
+    set deadline_at = least(clock_timestamp() + p_by, (select j.deadline_at from pgqueue.jobs j where j.id = p_job_id))
     where r.job_id = p_job_id and r.token = p_token
     returning r.deadline_at into v_deadline;
     if not found then

@@ -1,7 +1,7 @@
 -- Bringing jobs back, and moving those that wait.
 
 -- Run a job again: a finished one starts over with a fresh budget of attempts (its record becomes an attempts row), one
--- that waits for its backoff or its time runs now. Raises PQ002 for a job that is ready, blocked or running, PQ005 when
+-- that waits for its backoff, its time or a signal runs now. Raises PQ002 for a job that is ready, blocked or running, PQ005 when
 -- another unfinished job has its unique key by now. A job with parents waits for those that are unfinished again; PQ002
 -- while one of them has failed and it does not run anyway. Locks jobs, then finished or scheduled.
 create or replace function pgqueue.retry(p_job_id uuid)
@@ -21,13 +21,20 @@ begin
         update pgqueue.jobs j set run_at = clock_timestamp() where j.id = p_job_id;
         return;
     end if;
+    if pgqueue.retry_paused(p_job_id) then
+        return;
+    end if;
+    if v_job.batch_id is not null then
+        perform pgqueue.count_in_batches(array[p_job_id], -1);
+    end if;
     delete from pgqueue.finished f where f.job_id = p_job_id returning * into v_finished;
     if not found then
         raise exception using errcode = 'PQ002', message = format('job %s is neither finished nor waiting for its time: nothing to retry', p_job_id),
             hint = 'select pgqueue.why_waiting(id) says what it waits for.';
     end if;
-    if v_job.expires_at <= clock_timestamp() then
-        raise exception using errcode = 'PQ002', message = format('job %s expired at %s: it must not start any more', p_job_id, v_job.expires_at),
+    if least(v_job.expires_at, v_job.deadline_at) <= clock_timestamp() then
+        raise exception using errcode = 'PQ002', message = format('job %s expired at %s: it must not start any more', p_job_id,
+            least(v_job.expires_at, v_job.deadline_at)),
             hint = 'Insert a new job.';
     end if;
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
@@ -35,7 +42,9 @@ begin
         v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
             || coalesce(v_finished.errors -> -1, '{}'));
     v_flags := (v_finished.unique_key is not null)::integer
-        + pgqueue.notice_flags(v_job.notify, v_job.feed, v_job.callback_url);
+        + pgqueue.notice_flags(v_job.notify, v_job.feed, v_job.callback_url)
+        + case when v_job.batch_id is not null then 64 else 0 end
+        + case when exists (select from pgqueue.signals s where s.job_id = p_job_id) then 256 else 0 end;
     if v_job.ordering_key is not null then
         v_flags := v_flags + 32;
         perform pgqueue.enter_order(array[p_job_id]);
@@ -57,6 +66,26 @@ begin
 end
 $$;
 revoke all on function pgqueue.retry(uuid) from public;
+
+-- A job that waits for a signal runs without it. False = it does not wait for one.
+create or replace function pgqueue.retry_paused(p_job_id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_blocked pgqueue.blocked;
+begin
+    delete from pgqueue.blocked b where b.job_id = p_job_id and b.reason = 'signal' returning * into v_blocked;
+    if not found then
+        return false;
+    end if;
+    perform pgqueue.place(p_job_id, '-infinity', 'run_at', v_blocked.queue, v_blocked.priority, v_blocked.job_type, v_blocked.attempts,
+        v_blocked.flags);
+    return true;
+end
+$$;
+revoke all on function pgqueue.retry_paused(uuid) from public;
 
 -- Retry the oldest failed jobs, up to p_limit; returns how many. NULL arguments do not restrict, but what `pgqueue run` ran
 -- in a queue of its own (run- and 16 digits) takes a p_queue: nobody listens there any more. Jobs whose unique key is
@@ -83,7 +112,7 @@ begin
         from (
             select f.job_id, f.unique_key, f.finished_at
             from pgqueue.finished f
-            cross join lateral (select w.tenant_id, w.expires_at from pgqueue.jobs w where w.id = f.job_id limit 1) j
+            cross join lateral (select w.tenant_id, least(w.expires_at, w.deadline_at) as expires_at from pgqueue.jobs w where w.id = f.job_id limit 1) j
             where f.status = 'failed'
                 and (p_job_type is null or f.job_type = p_job_type)
                 and (f.queue = p_queue or p_queue is null and f.queue !~ '^run-[0-9a-f]{16}$')

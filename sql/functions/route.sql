@@ -23,7 +23,8 @@ create or replace function pgqueue.job_limit(
     p_on_parent_failure text,
     p_concurrency_key text,
     p_ordering_key text,
-    p_ordering_on_failure text
+    p_ordering_on_failure text,
+    p_deadline_at timestamptz
 )
 returns text
 language sql
@@ -38,6 +39,7 @@ begin atomic
         when p_priority not between 0 and 3 then 'jobs_priority_check'
         when not isfinite(p_run_at) then 'jobs_run_at_check'
         when not isfinite(p_expires_at) then 'jobs_expires_at_check'
+        when not isfinite(p_deadline_at) then 'jobs_deadline_at_check'
         when p_max_attempts not between 1 and 10000 then 'jobs_max_attempts_check'
         when p_timeout not between interval '1 millisecond' and interval '30 days' then 'jobs_timeout_check'
         when length(p_idempotency_key) not between 1 and 255 then 'jobs_idempotency_key_check'
@@ -62,7 +64,7 @@ begin atomic
         when octet_length(p_payload::text) > 67108864 then 'jobs_payload_text_check'
     end;
 end;
-revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid, uuid[], text, text, text, text) from public;
+revoke all on function pgqueue.job_limit(text, text, smallint, jsonb, timestamptz, timestamptz, integer, interval, text, text, text, jsonb, text, text, uuid, uuid[], text, text, text, text, timestamptz) from public;
 
 -- Raises that refusal as a CHECK would. Returns what its caller's expression needs.
 create or replace function pgqueue.refuse_limit(p_name text)
@@ -132,7 +134,7 @@ begin
     where num_nonnulls((select true from inserted limit 1 offset 1),
             n.run_at, n.expires_at, n.max_attempts, n.timeout, n.idempotency_key, n.unique_key, n.tenant_id, n.headers,
             n.notify, n.feed, n.callback_url, n.callback_of, n.depends_on, n.on_parent_failure,
-            n.concurrency_key, n.ordering_key, n.ordering_on_failure) = 0
+            n.concurrency_key, n.ordering_key, n.ordering_on_failure, n.batch_id, n.deadline_at) = 0
         and (n.queue is null or octet_length(n.queue) between 1 and 63)
         and n.priority = any ('{0,1,2,3}')
         -- Of all that jsonb can hold objects sort last.
@@ -156,12 +158,12 @@ begin
                         else pgqueue.refuse_job_type(n.job_type)
                     end,
                     n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
-                        + (n.ordering_key is not null)::integer * 32, v_now, n.expires_at
+                        + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64, v_now, least(n.expires_at, n.deadline_at)
                 from inserted n
                 cross join lateral (
                     select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
                         n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
-                        n.depends_on, n.on_parent_failure, n.concurrency_key, n.ordering_key, n.ordering_on_failure) as broken
+                        n.depends_on, n.on_parent_failure, n.concurrency_key, n.ordering_key, n.ordering_on_failure, n.deadline_at) as broken
                     offset 0
                 ) l
                 left join lateral (
@@ -170,7 +172,7 @@ begin
                 where (n.run_at is null or n.run_at <= v_now) and n.depends_on is null
                 -- In passing: a query of its own would take 8 microseconds.
                 returning queue,
-                    (select true from inserted n where n.run_at > v_now or n.depends_on is not null or n.ordering_key is not null limit 1)
+                    (select true from inserted n where n.run_at > v_now or n.depends_on is not null or n.ordering_key is not null or n.batch_id is not null limit 1)
             loop
                 if v_first is null then
                     v_first := v_queue;
@@ -184,9 +186,9 @@ begin
                     perform pgqueue.enter_order(array(select n.id from inserted n where n.ordering_key is not null));
                 end if;
                 with odd as materialized (
-                    select n.id, n.run_at, n.depends_on, n.priority, n.job_type, n.expires_at,
+                    select n.id, n.run_at, n.depends_on, n.priority, n.job_type, least(n.expires_at, n.deadline_at) as expires_at,
                         (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
-                        + (n.ordering_key is not null)::integer * 32 as flags,
+                            + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64 as flags,
                         case
                             when l.broken is not null then pgqueue.refuse_limit(l.broken)
                             when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
@@ -196,7 +198,7 @@ begin
                     cross join lateral (
                         select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
                             n.idempotency_key, n.unique_key, n.tenant_id, n.headers, n.feed, n.callback_url, n.callback_of,
-                            n.depends_on, n.on_parent_failure, n.concurrency_key, n.ordering_key, n.ordering_on_failure) as broken
+                            n.depends_on, n.on_parent_failure, n.concurrency_key, n.ordering_key, n.ordering_on_failure, n.deadline_at) as broken
                         offset 0
                     ) l
                     left join lateral (
@@ -217,6 +219,10 @@ begin
                 if v_held is not null then
                     perform pgqueue.hold_dependents(v_held);
                 end if;
+                perform pgqueue.join_batch(x.batch_id, x.jobs)
+                from (
+                    select n.batch_id, count(*) as jobs from inserted n where n.batch_id is not null group by n.batch_id order by n.batch_id
+                ) x;
             end if;
 
             if v_others is not null then
@@ -256,7 +262,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_expires_at timestamptz := (select j.expires_at from pgqueue.jobs j where j.id = p_job_id);
+    v_expires_at timestamptz := (select least(j.expires_at, j.deadline_at) from pgqueue.jobs j where j.id = p_job_id);
 begin
     if p_due_at > clock_timestamp() then
         insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type, attempts, flags, expires_at)

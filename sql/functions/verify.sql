@@ -17,7 +17,8 @@ as $$
         union all select f.job_id, 'finished', 0 from pgqueue.finished f
     ), counted as (
         select p.job_id, count(*) as n, string_agg(p.place, ', ' order by p.place) as places,
-            bool_or(p.place <> 'finished') as live, bool_or(p.flags & 1 <> 0) as keyed, bit_or(p.flags & 14) as notices
+            bool_or(p.place <> 'finished') as live, bool_or(p.flags & 1 <> 0) as keyed, bit_or(p.flags & 14) as notices,
+            bool_or(p.flags & 64 <> 0) as batched
         from places p group by p.job_id
     )
     select 'job in no table', j.id, format('inserted at %s', j.created_at)
@@ -37,6 +38,47 @@ as $$
     select 'notices and flags disagree', c.job_id, c.places
     from counted c join pgqueue.jobs j on j.id = c.job_id
     where c.live and c.notices <> pgqueue.notice_flags(j.notify, j.feed, j.callback_url)
+    union all
+    select 'batch and flag disagree', c.job_id, c.places
+    from counted c join pgqueue.jobs j on j.id = c.job_id where c.live and (j.batch_id is not null) <> c.batched
+    union all
+    select 'job of a batch that does not exist', j.id, j.batch_id::text
+    from pgqueue.jobs j where j.batch_id is not null and not exists (select from pgqueue.batches b where b.id = j.batch_id)
+    union all
+    select 'batch counts its unfinished jobs wrong', null, format('batch %s: %s, and there are %s', b.id, n.unfinished, coalesce(u.jobs, 0))
+    -- Finished ones cannot be compared: retention removes them.
+    from pgqueue.batches b
+    cross join lateral (
+        select b.total - b.succeeded - b.failed - b.cancelled
+            + coalesce(sum(l.added - l.succeeded - l.failed - l.cancelled), 0) as unfinished
+        from pgqueue.batch_log l where l.batch_id = b.id
+    ) n
+    left join (
+        select j.batch_id, count(*) as jobs from pgqueue.jobs j join counted c on c.job_id = j.id and c.live
+        where j.batch_id is not null group by j.batch_id
+    ) u on u.batch_id = b.id
+    where n.unfinished <> coalesce(u.jobs, 0)
+    union all
+    select 'batch is over and not settled', null, format('batch %s', b.id)
+    -- Numbers in the log are news that somebody will settle.
+    from pgqueue.batches b
+    where (b.closed_at is not null and b.total = b.succeeded + b.failed + b.cancelled) <> (b.finished_at is not null)
+        and not exists (select from pgqueue.batch_log l where l.batch_id = b.id)
+    union all
+    select 'batch without the job that was to follow', null, format('batch %s', b.id)
+    from pgqueue.batches b
+    where b.on_complete is not null and b.finished_at is not null and b.complete_job_id is null and not b.refused ? 'complete'
+        or b.on_success is not null and b.finished_at is not null and b.failed + b.cancelled = 0 and b.success_job_id is null
+            and not b.refused ? 'success'
+        or b.on_failure is not null and b.failed + b.cancelled > 0 and b.failure_job_id is null and not b.refused ? 'failure'
+    union all
+    select 'job that has waited for a signal without the mark', b.job_id, b.signal
+    from pgqueue.blocked b where b.reason = 'signal' and b.flags & 256 = 0
+    union all
+    select 'job waits for a signal that it has', b.job_id, b.signal
+    -- One that has just come may wait for its job to be looked at: pause_until() found the row locked.
+    from pgqueue.blocked b join pgqueue.signals s on s.job_id = b.job_id and s.name = b.signal
+    where b.reason = 'signal' and (b.look_at is null or b.look_at > clock_timestamp() + interval '1 second')
     union all
     select 'running job of a worker that is gone', r.job_id, format('worker %s', r.worker_id)
     from pgqueue.running r
@@ -102,7 +144,8 @@ as $$
     select 'attempts or results without a job', x.job_id, x.kind
     from (select a.job_id, 'attempts' as kind from pgqueue.attempts a
           union select r.job_id, 'job_results' from pgqueue.job_results r
-          union select c.job_id, 'completions' from pgqueue.completions c) x
+          union select c.job_id, 'completions' from pgqueue.completions c
+          union select s.job_id, 'signals' from pgqueue.signals s) x
     where not exists (select from pgqueue.jobs j where j.id = x.job_id)
     union all
     select 'attempt number of a running job', r.job_id, format('attempt %s', r.attempt) from pgqueue.running r where r.attempt < 1

@@ -24,7 +24,9 @@ select
     null::text as on_parent_failure,
     null::text as concurrency_key,
     null::text as ordering_key,
-    null::text as ordering_on_failure
+    null::text as ordering_on_failure,
+    null::uuid as batch_id,
+    null::timestamptz as deadline_at
 where false;
 
 create or replace trigger inbox_inserted
@@ -57,3 +59,5 @@ comment on column pgqueue.inbox.on_parent_failure is 'When one of them does not:
 comment on column pgqueue.inbox.concurrency_key is 'Counted together by limits of kind key. NULL or empty = none.';
 comment on column pgqueue.inbox.ordering_key is 'Jobs with this key run one after another, in order of arrival. NULL or empty = none.';
 comment on column pgqueue.inbox.ordering_on_failure is 'When it fails, those after it: skip it (NULL or empty) or block.';
+comment on column pgqueue.inbox.batch_id is 'The batch that it belongs to. NULL and the nil UUID = none.';
+comment on column pgqueue.inbox.deadline_at is 'It finishes by this time or fails; NULL, -infinity and the year 1 = none.';

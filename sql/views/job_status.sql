@@ -63,7 +63,9 @@ select
         select jsonb_agg(jsonb_build_object('attempt', a.attempt, 'outcome', a.outcome, 'worker_id', a.worker_id,
             'started_at', a.started_at, 'ended_at', a.ended_at, 'error', a.error) order by a.ended_at, a.token)
         from pgqueue.attempts a
-        where a.job_id = j.id), '[]')::jsonb as attempts
+        where a.job_id = j.id), '[]')::jsonb as attempts,
+    j.batch_id,
+    j.deadline_at
 from pgqueue.jobs j
 left join pgqueue.ready r on r.job_id = j.id
 left join pgqueue.running u on u.job_id = j.id
@@ -98,7 +100,7 @@ comment on column pgqueue.job_status.wait_seconds is 'From ready to start; of a 
 comment on column pgqueue.job_status.run_seconds is 'How long the last attempt took; of a running job, until now.';
 comment on column pgqueue.job_status.worker_id is 'The worker of the running or last attempt.';
 comment on column pgqueue.job_status.worker is 'Its name, while pgqueue.workers remembers it.';
-comment on column pgqueue.job_status.reason is 'Why it was cancelled or should be; of a waiting job run_at, retry, snooze, follow_up, dependencies or limit.';
+comment on column pgqueue.job_status.reason is 'Why it was cancelled or should be; of a waiting job run_at, retry, snooze, follow_up, dependencies, limit or signal.';
 comment on column pgqueue.job_status.idempotency_key is 'A second insert with this key is the same job, for as long as the row is kept.';
 comment on column pgqueue.job_status.unique_key is 'At most one unfinished job has this key; a finished one shows the key it had.';
 comment on column pgqueue.job_status.tenant_id is 'Whose job it is; null without tenants.';
@@ -106,6 +108,8 @@ comment on column pgqueue.job_status.cancel_requested_at is 'Since when a runnin
 comment on column pgqueue.job_status.created is 'Array of {entity_type, entity_id}: what the job created.';
 comment on column pgqueue.job_status.attempts is
     'Earlier attempts, oldest first: array of {attempt, outcome, worker_id, started_at, ended_at, error}.';
+comment on column pgqueue.job_status.batch_id is 'The batch that it belongs to.';
+comment on column pgqueue.job_status.deadline_at is 'It finishes by this time, or fails.';
 
 -- Single-table branches, so that a job_id given by a constant or by a join reaches every branch's index.
 -- An attempts row 'redriven' is a finish that a retry undid: it shows as that finish.
@@ -130,7 +134,7 @@ union all
 select s.job_id, s.due_at, 'due'::text, s.attempts, null::text, concat('waits for this time: ', s.reason)::text
 from pgqueue.scheduled s
 union all
-select b.job_id, b.blocked_at, 'blocked'::text, b.attempts, null::text, case b.reason when 'follow_up' then concat('behind job ', b.waits_for) when 'limit' then 'by a limit or an ordering key' else 'until the jobs it depends on have finished' end::text
+select b.job_id, b.blocked_at, 'blocked'::text, b.attempts, null::text, case b.reason when 'follow_up' then concat('behind job ', b.waits_for) when 'limit' then 'by a limit or an ordering key' when 'signal' then concat('until signal ', b.signal) else 'until the jobs it depends on have finished' end::text
 from pgqueue.blocked b
 union all
 select u.job_id, u.started_at, 'started'::text, u.attempt,
@@ -160,7 +164,7 @@ comment on view pgqueue.job_timeline is 'What happened to one job: select * from
 comment on column pgqueue.job_timeline.job_id is 'The job.';
 comment on column pgqueue.job_timeline.at is 'When it happened, or will: due is in the future.';
 comment on column pgqueue.job_timeline.event is
-    'created, queued, due, blocked, started, progress, cancel requested; how an attempt ended (retrying, lost, timed_out, snoozed, released) or the job (succeeded, partial, failed, cancelled).';
+    'created, queued, due, blocked, started, progress, cancel requested; how an attempt ended (retrying, lost, timed_out, snoozed, paused, released) or the job (succeeded, partial, failed, cancelled).';
 comment on column pgqueue.job_timeline.attempt is 'The attempt that it is about.';
 comment on column pgqueue.job_timeline.worker is 'The worker that ran it, while pgqueue.workers remembers it.';
 comment on column pgqueue.job_timeline.detail is 'Error, reason or message.';

@@ -43,7 +43,7 @@ comment on column pgqueue.stats_recent.job_type is 'The type.';
 comment on column pgqueue.stats_recent.queue is 'The queue.';
 comment on column pgqueue.stats_recent.worker_id is 'Who ran them; null for jobs that never ran, and in hours.';
 comment on column pgqueue.stats_recent.outcome is
-    'succeeded, partial, failed, cancelled (the job finished); retrying, lost, timed_out, snoozed, released (an attempt ended).';
+    'succeeded, partial, failed, cancelled (the job finished); retrying, lost, timed_out, snoozed, paused, released (an attempt ended).';
 comment on column pgqueue.stats_recent.wait_bucket is 'How long they waited, as an index of pgqueue.stats_bounds().';
 comment on column pgqueue.stats_recent.run_bucket is 'How long they ran, as an index of pgqueue.stats_bounds().';
 comment on column pgqueue.stats_recent.jobs is 'How many.';

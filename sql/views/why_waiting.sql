@@ -185,6 +185,9 @@ begin
     end if;
     select case b.reason when 'dependencies' then pgqueue.why_dependent(p_job_id)
         when 'limit' then pgqueue.why_parked(b)
+        when 'signal' then format('blocked: waits for signal %s since %s, %s', b.signal, date_trunc('second', b.blocked_at),
+            case when b.timeout_at is null then 'for as long as it takes'
+                else format('until %s; then it %s', date_trunc('second', b.timeout_at), case b.on_timeout when 'run' then 'runs without it' else 'fails' end) end)
         else format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key) end
     into v_words from pgqueue.blocked b where b.job_id = p_job_id;
     if found then

@@ -39,7 +39,7 @@ _WIPE = "; ".join(
     f"delete from pgqueue.{table}"
     for table in (
         *("ready", "scheduled", "blocked", "running", "jobs", "workers"),
-        *("queues", "job_types", "stats_log", "stats"),
+        *("queues", "job_types", "stats_log", "stats", "batches", "batch_log"),
         *("limits", "slots", "openings", "gate_buckets", "ordered_jobs"),
     )
 )

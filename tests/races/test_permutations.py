@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.races import specs_claim, specs_doorbell, specs_finish, specs_keys, specs_limits
+from tests.races import (
+    specs_batches,
+    specs_claim,
+    specs_doorbell,
+    specs_finish,
+    specs_keys,
+    specs_limits,
+)
 from tests.races.stepper import explore
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ SPECS = {
         *specs_keys.SPECS,
         *specs_doorbell.SPECS,
         *specs_limits.SPECS,
+        *specs_batches.SPECS,
     )
 }
 

@@ -26,9 +26,10 @@ def _set(names: str) -> set[str]:
 
 # Roles -> the functions that exactly they may call.
 _CALLS = {
-    (_P, _W, _V, _O): _set("schema_version current_tenant parent_results"),
-    (_P,): _set("uuid_v7 take_completions ack_completions"),
-    (_P, _W): _set("enqueue enqueue_many"),
+    (_P, _W, _V, _O): _set("schema_version current_tenant parent_results signals_of"),
+    (_P,): _set("uuid_v7 take_completions ack_completions signal_by_token"),
+    (_P, _W): _set("enqueue enqueue_many open_batch signal_token"),
+    (_P, _W, _O): _set("close_batch signal"),
     (_P, _O): _set("cancel"),
     (_P, _V, _O): _set("why_waiting workflow"),
     (_V, _O): _set(
@@ -39,11 +40,13 @@ _CALLS = {
         """register_limits
         register_worker register_job_types register_schedules heartbeat stop_worker
         release_strays live_workers rest leave claim claim_job exchange report complete fail
-        snooze release cancel_running progress extend settle sign_callback"""
+        snooze release cancel_running progress extend settle sign_callback pause_until
+        add_to_batch"""
     ),
     (_W, _O): _set(
         """maintain promote rescue expire retain merge_stats forget_workers run_schedules
-        forget_schedule_runs mark_lanes count_tenants tend_limits"""
+        forget_schedule_runs mark_lanes count_tenants tend_limits look_at_signals merge_batches
+        forget_batches"""
     ),
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
@@ -71,7 +74,9 @@ _INTERNAL = (
     run_tick seconds serve_duplicate settle_dependents small_json store_created take_back
     tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held
     why_nobody
-    why_ready"""
+    why_ready call_back check_batch check_signal count_in_batches headers_with_signals
+    insert_inside join_batch look_at_batch look_at_signal read_signal_token retry_paused
+    settle_batch store_signal wait_for_batch"""
     )
     | _set(
         """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
@@ -79,21 +84,22 @@ _INTERNAL = (
     )
     | _set(
         """adopt_running claim_limited enter_order gate_room gates_of hold_gates leave_gates
-    leave_order
+    leave_order leave_places
     let_out open_gates open_later open_limit park pick_ready reopen_gates settle_gates
     start_limiting store_limit take_tokens weigh why_parked"""
     )
 )
 _VIEWS = _set(
-    """failed_jobs health inbox job_status job_timeline job_type_stats limit_status queue_stats
+    """batch_status failed_jobs health inbox job_status job_timeline job_type_stats limit_status
+    queue_stats
     ready_lanes running_jobs schedule_history schedule_status stats_recent tenant_stats unhandled
     worker_status"""
 )
 _TABLES = _set(
-    """app_migrations attempts blocked callback_secrets completions dependencies
+    """app_migrations attempts batch_log batches blocked callback_secrets completions dependencies
     finished installed_objects
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
-    settings stats stats_log tenants workers"""
+    settings signal_secret signals stats stats_log tenants workers"""
 ) | _set(
     """lane_marks tenant_counts tenant_jobs tenant_settings
     gate_buckets limits openings ordered_jobs slots"""
@@ -101,14 +107,18 @@ _TABLES = _set(
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
     unique_key tenant_id headers notify feed callback_url depends_on on_parent_failure
-    concurrency_key ordering_key ordering_on_failure"""
+    concurrency_key ordering_key ordering_on_failure batch_id
+    deadline_at"""
 )
 # What a producer never reads, of the tables that stand below job_status.
 _HIDDEN_FROM_PRODUCER = {
     "jobs": _set("payload headers"),
     "ready": _set("priority pos job_type flags expires_at tenant_id"),
     "scheduled": _set("priority job_type flags expires_at"),
-    "blocked": _set("run_at priority job_type flags expires_at gate pos"),
+    "blocked": _set("run_at priority job_type flags expires_at gate pos look_at on_timeout"),
+    "batches": _set("log_floor on_success on_failure on_complete"),
+    "batch_log": _set(""),
+    "batch_status": _set(""),
     "running": _set("token priority job_type flags deadline_at"),
     "finished": _set("token taken_back"),
     "attempts": _set(""),
@@ -194,8 +204,8 @@ def test_each_column_is_read_by_exactly_these_roles(db: Db) -> None:
     )
     everything = {(table, name) for table, name in db.execute(query).fetchall()}
     found = _may(db, query + " and has_column_privilege('{role}', c.oid, a.attnum, 'select')")
-    secret = ("callback_secrets", "secret")
-    wanted = {(role, *one) for role in (_V, _O) for one in everything - {secret}} | {
+    secrets = {("callback_secrets", "secret"), ("signal_secret", "secret")}
+    wanted = {(role, *one) for role in (_V, _O) for one in everything - secrets} | {
         (_P, table, name)
         for table, name in everything
         if name not in _HIDDEN_FROM_PRODUCER.get(table, {name})

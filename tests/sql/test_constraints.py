@@ -37,6 +37,8 @@ _JOBS: list[tuple[str, str, str]] = [
     ("run_at", "'-infinity'", "jobs_run_at_check"),
     ("expires_at", "'infinity'", "jobs_expires_at_check"),
     ("expires_at", "'-infinity'", "jobs_expires_at_check"),
+    ("deadline_at", "'infinity'", "jobs_deadline_at_check"),
+    ("deadline_at", "'-infinity'", "jobs_deadline_at_check"),
     ("max_attempts", "0", "jobs_max_attempts_check"),
     ("max_attempts", "10001", "jobs_max_attempts_check"),
     ("timeout", "'0 s'", "jobs_timeout_check"),

@@ -32,6 +32,18 @@ _PLANTED = {
         select gen_random_uuid(), job_id from pgqueue.running limit 1""",
     "dependency on a job without the mark": """insert into pgqueue.dependencies (parent_id, job_id)
         select r.job_id, b.job_id from pgqueue.ready r, pgqueue.blocked b limit 1""",
+    "batch and flag disagree": "update pgqueue.ready set flags = flags | 64",
+    "job of a batch that does not exist": """update pgqueue.jobs set batch_id = gen_random_uuid()
+        where id = (select job_id from pgqueue.ready)""",
+    "batch counts its unfinished jobs wrong": "insert into pgqueue.batches (total) values (1)",
+    "batch is over and not settled": "insert into pgqueue.batches (closed_at) values (now())",
+    "batch without the job that was to follow": """insert into pgqueue.batches
+        (closed_at, finished_at, on_complete) values (now(), now(), '{}')""",
+    "job that has waited for a signal without the mark": """update pgqueue.blocked
+        set reason = 'signal', signal = 'a', waits_for = null""",
+    "job waits for a signal that it has": """with told as (
+            insert into pgqueue.signals (job_id, name) select job_id, 'a' from pgqueue.blocked)
+        update pgqueue.blocked set reason = 'signal', signal = 'a', flags = 256""",
     "one token, two attempts": """insert into pgqueue.attempts (job_id, token, attempt, outcome)
         select job_id, token, attempt, 'lost' from pgqueue.running limit 1""",
     "attempts or results without a job": """insert into pgqueue.job_results

@@ -112,3 +112,24 @@ def test_a_switch_that_is_neither_on_nor_off_stops_the_worker(
     """A typing error must not switch a schedule on."""
     with pytest.raises(ConfigurationError, match="SEND_REPORT_ENABLED"):
         _registered(monkeypatch, "@daily", SEND_REPORT_ENABLED="flase")
+
+
+def test_the_limit_of_the_environment_reaches_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAME_LIMIT sets the payload's limit, a number, and leaves the rest of the payload."""
+    declared = Schedule(cron="@daily", payload={"limit": 10, "vs": "usd"})
+    (with_it,) = _registered(monkeypatch, declared, SEND_REPORT_LIMIT="250")
+    (plain,) = _registered(monkeypatch, declared, SEND_REPORT_LIMIT="")
+
+    assert (with_it["payload"], plain["payload"]) == (
+        {"limit": 250, "vs": "usd"},
+        {"limit": 10, "vs": "usd"},
+    )
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "ten", "1.5", "1_000", "9" * 19])
+def test_a_limit_that_is_no_whole_number_above_zero_stops_the_worker(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """It would fail each tick's job instead."""
+    with pytest.raises(ConfigurationError, match="SEND_REPORT_LIMIT"):
+        _registered(monkeypatch, "@daily", SEND_REPORT_LIMIT=given)

@@ -1,0 +1,404 @@
+-- Batches: jobs that share jobs.batch_id, and up to three jobs that are enqueued for what becomes of them:
+--   on_failure   when the first of them has failed or was cancelled
+--   on_success   when all have succeeded (partial counts)
+--   on_complete  when all have finished
+-- Each once. A batch is open until close_batch(); only its own unfinished jobs add to it after that. Retrying a job of a finished
+-- batch makes the batch unfinished again: on_success follows if it had not, the others do not come twice.
+--
+-- No row is updated per job: whoever inserts or finishes jobs of a batch appends a row of counts to batch_log; those rows are merged
+-- into batches about once a second, by merge_batches(). Who finishes what may be the last job of a closed batch, by those numbers, takes
+-- the batch's advisory lock (7067008) after it has appended, and looks again: of two that finish the last two jobs at once the later one
+-- has to wait for the earlier one's commit, and sees both. It waits 100 ms at most, which is no deadlock even if the
+-- other waits for it; what it then cannot see, merge_batches() sees.
+-- Lock order: everything else, then this lock, then the row of batches. Proved by tests/sql/test_batches.py and tests/races/test_batches.py.
+
+-- Open a batch. The three jobs are objects as enqueue_many() takes them, without keys of their own; their headers get batch_id and
+-- batch_event (success, failure or complete). Giving the same p_id again changes nothing. Raises PQ006.
+create or replace function pgqueue.open_batch(
+    p_name text default null,
+    p_on_success jsonb default null,
+    p_on_failure jsonb default null,
+    p_on_complete jsonb default null,
+    p_description text default null,
+    p_tenant_id text default null,
+    p_id uuid default null
+)
+returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant text := pgqueue.check_enqueue('ignore', p_tenant_id);
+    v_problem text;
+    v_id uuid := coalesce(p_id, pgqueue.uuid_v7());
+begin
+    select format('%s: %s', c.kind, x.problem) into v_problem
+    from (values ('on_success', p_on_success), ('on_failure', p_on_failure), ('on_complete', p_on_complete)) as c (kind, job)
+    cross join lateral (select case
+        when jsonb_typeof(c.job) <> 'object' then 'it is not a JSON object'
+        when coalesce(jsonb_typeof(c.job -> 'job_type'), '') <> 'string' then 'it has no job_type'
+        when coalesce(jsonb_typeof(c.job -> 'headers'), 'object') not in ('object', 'null') then 'headers is not an object'
+        when c.job ?| '{id,name,idempotency_key,unique_key,tenant_id,batch_id,depends_on}'
+            then 'it takes no id, name, key, tenant_id, batch_id or depends_on'
+    end as problem) x
+    where c.job is not null and x.problem is not null
+    limit 1;
+    if found then
+        raise exception using errcode = 'PQ006', message = v_problem,
+            hint = 'Give a job as pgqueue.enqueue_many() takes it, for example {"job_type": "send_report", "payload": {}}.';
+    end if;
+    insert into pgqueue.batches (id, name, description, tenant_id, on_success, on_failure, on_complete)
+    values (v_id, p_name, p_description, v_tenant, p_on_success, p_on_failure, p_on_complete)
+    on conflict (id) do nothing;
+    if not found then
+        perform pgqueue.check_batch(v_id);
+    end if;
+    return v_id;
+end
+$$;
+revoke all on function pgqueue.open_batch(text, jsonb, jsonb, jsonb, text, text, uuid) from public;
+
+-- Raises PQ010 when there is no such batch, or it is another tenant's than the session's.
+create or replace function pgqueue.check_batch(p_batch_id uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant text := pgqueue.current_tenant();
+begin
+    if not exists (select from pgqueue.batches b where b.id = p_batch_id and (v_tenant is null or b.tenant_id = v_tenant)) then
+        raise exception using errcode = 'PQ010', message = format('batch %s does not exist', p_batch_id),
+            hint = 'It may have been removed by retention; pgqueue.batch_status shows what is there.';
+    end if;
+end
+$$;
+revoke all on function pgqueue.check_batch(uuid) from public;
+
+-- No more jobs from outside: the batch finishes with its last job, at once if none is left. Repeating it is harmless.
+-- Waits for transactions that have added to the batch and not committed yet. Raises PQ010.
+create or replace function pgqueue.close_batch(p_batch_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgqueue.check_batch(p_batch_id);
+    perform pg_advisory_xact_lock(7067008, hashtext(p_batch_id::text));
+    -- Not by the UPDATE alone: it lets those who hold the row FOR KEY SHARE, join_batch(), go on.
+    perform from pgqueue.batches b where b.id = p_batch_id for update;
+    update pgqueue.batches b set closed_at = clock_timestamp() where b.id = p_batch_id and b.closed_at is null;
+    perform pgqueue.settle_batch(p_batch_id);
+end
+$$;
+revoke all on function pgqueue.close_batch(uuid) from public;
+
+-- p_jobs jobs of this batch have been inserted. Holds the row until the commit, so that nobody closes the batch over them. After
+-- that only from inside: store_created() and add_to_batch() say so by a setting, which anybody can set. It is no right: a batch
+-- with an unfinished job takes another without harm.
+create or replace function pgqueue.join_batch(p_batch_id uuid, p_jobs bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant text := pgqueue.current_tenant();
+    v_closed_at timestamptz;
+begin
+    select b.closed_at into v_closed_at from pgqueue.batches b
+    where b.id = p_batch_id and (v_tenant is null or b.tenant_id = v_tenant)
+    for key share;
+    if not found then
+        raise exception using errcode = '23503', constraint = 'jobs_batch_id_exists', schema = 'pgqueue', table = 'jobs', column = 'batch_id',
+            message = format('batch %s does not exist', p_batch_id), hint = 'select pgqueue.open_batch() makes one and returns its id.';
+    end if;
+    if v_closed_at is not null and current_setting('pgqueue.inside_batch', true) is distinct from p_batch_id::text then
+        raise exception using errcode = '23514', constraint = 'jobs_batch_id_open', schema = 'pgqueue', table = 'jobs', column = 'batch_id',
+            message = format('batch %s was closed at %s', p_batch_id, date_trunc('second', v_closed_at)),
+            hint = 'Its own jobs add to it with follow-ups in the same batch, or pgqueue.add_to_batch(); others open a new one.';
+    end if;
+    insert into pgqueue.batch_log (batch_id, added) values (p_batch_id, p_jobs);
+end
+$$;
+revoke all on function pgqueue.join_batch(uuid, bigint) from public;
+
+-- Add jobs (as enqueue_many() takes them) to the batch of the job that this token owns, closed or not, in the caller's transaction.
+-- Raises PQ001, PQ006 when the job is in no batch.
+create or replace function pgqueue.add_to_batch(p_job_id uuid, p_token bigint, p_jobs jsonb)
+returns table (n bigint, id uuid, inserted boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_job pgqueue.jobs;
+begin
+    -- Held until the commit: nobody finishes the job, and so the batch, before what it adds is there.
+    perform from pgqueue.running r where r.job_id = p_job_id and r.token = p_token for key share;
+    if not found then
+        perform pgqueue.raise_lease_lost(p_job_id, p_token);
+    end if;
+    select j.* into v_job from pgqueue.jobs j where j.id = p_job_id;
+    if v_job.batch_id is null or jsonb_typeof(p_jobs) is distinct from 'array' then
+        raise exception using errcode = 'PQ006',
+            message = case when v_job.batch_id is null then format('job %s is in no batch', p_job_id) else 'p_jobs is not a JSON array' end;
+    end if;
+    return query select i.n, i.id, i.inserted from pgqueue.insert_inside(v_job.batch_id, (
+        select jsonb_agg(case when jsonb_typeof(e.job) = 'object' then e.job || jsonb_build_object('batch_id', v_job.batch_id) else e.job end
+            order by e.n)
+        from jsonb_array_elements(p_jobs) with ordinality as e (job, n)), v_job.tenant_id) i order by i.n;
+end
+$$;
+revoke all on function pgqueue.add_to_batch(uuid, bigint, jsonb) from public;
+
+-- insert_many() for a job of this batch (NULL = none). An element with "same_batch": true goes into it.
+create or replace function pgqueue.insert_inside(p_batch_id uuid, p_jobs jsonb, p_tenant_id text)
+returns table (n bigint, id uuid, inserted boolean)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if jsonb_path_exists(p_jobs, '$[*].same_batch') then
+        p_jobs := (
+            select jsonb_agg(case
+                when jsonb_typeof(e.job) <> 'object' then e.job
+                when e.job -> 'same_batch' = 'true' and p_batch_id is not null
+                    then (e.job - 'same_batch') || jsonb_build_object('batch_id', p_batch_id)
+                else e.job - 'same_batch' end order by e.n)
+            from jsonb_array_elements(p_jobs) with ordinality as e (job, n));
+    end if;
+    perform set_config('pgqueue.inside_batch', coalesce(p_batch_id::text, ''), true);
+    return query select i.n, i.id, i.inserted from pgqueue.insert_many(p_jobs, 'ignore', p_tenant_id) i;
+    perform set_config('pgqueue.inside_batch', '', true);
+end
+$$;
+revoke all on function pgqueue.insert_inside(uuid, jsonb, text) from public;
+
+-- These jobs have finished, or (p_sign -1, before their row leaves finished) begin again: count them in their batches, and see
+-- whether one is over.
+create or replace function pgqueue.count_in_batches(p_job_ids uuid[], p_sign integer default 1)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_batch record;
+    v_patient_until timestamptz := clock_timestamp() + interval '200 milliseconds';
+begin
+    for v_batch in
+        with counted as (
+            select j.batch_id, count(*) filter (where f.status in ('succeeded', 'partial')) as succeeded,
+                count(*) filter (where f.status = 'failed') as failed, count(*) filter (where f.status = 'cancelled') as cancelled
+            from pgqueue.jobs j
+            cross join lateral (select x.status from pgqueue.finished x where x.job_id = j.id limit 1) f
+            where j.id = any (p_job_ids) and j.batch_id is not null
+            group by j.batch_id
+        ), logged as (
+            insert into pgqueue.batch_log (batch_id, succeeded, failed, cancelled)
+            select c.batch_id, p_sign * c.succeeded, p_sign * c.failed, p_sign * c.cancelled from counted c
+        )
+        select c.batch_id, c.succeeded + c.failed + c.cancelled as jobs, c.failed + c.cancelled > 0 as bad
+        from counted c
+        order by c.batch_id
+    loop
+        perform pgqueue.look_at_batch(v_batch.batch_id, v_batch.jobs, v_batch.bad, clock_timestamp() < v_patient_until);
+    end loop;
+end
+$$;
+revoke all on function pgqueue.count_in_batches(uuid[], integer) from public;
+
+-- The caller has appended to this batch's log: is there anything to settle? The numbers are a hint (log_floor): settle_batch() decides.
+-- Others who finish jobs of it at this moment do not show yet. As many as 64, and ten reports as large as this one, could be the rest
+-- of a batch: then look again under its lock. The rest is left to merge_batches(), and so is a large batch that is far from its end.
+create or replace function pgqueue.look_at_batch(p_batch_id uuid, p_jobs bigint, p_bad boolean, p_patient boolean)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_batch pgqueue.batches;
+    v_left bigint;
+    v_rows bigint;
+    v_due boolean;
+begin
+    select b.* into v_batch from pgqueue.batches b where b.id = p_batch_id;
+    v_due := p_bad and v_batch.on_failure is not null and v_batch.failure_job_id is null or v_batch.finished_at is not null;
+    if not v_due and (v_batch.closed_at is null
+        or v_batch.total - v_batch.succeeded - v_batch.failed - v_batch.cancelled > 10000)
+    then
+        return;
+    end if;
+    for v_turn in 1..2 loop
+        if not v_due then
+            select v_batch.total - v_batch.succeeded - v_batch.failed - v_batch.cancelled
+                    + coalesce(sum(l.added - l.succeeded - l.failed - l.cancelled), 0), count(*)
+            into v_left, v_rows
+            from pgqueue.batch_log l where l.batch_id = p_batch_id and l.id >= v_batch.log_floor;
+            v_due := v_left <= 0 or v_rows >= 200;
+        end if;
+        exit when v_due and v_turn = 2;
+        if not v_due and (v_turn = 2 or v_left > 64 + 10 * p_jobs) then
+            return;
+        end if;
+        if not pg_try_advisory_xact_lock(7067008, hashtext(p_batch_id::text))
+            and not (p_patient and pgqueue.wait_for_batch(p_batch_id))
+        then
+            return;
+        end if;
+        select b.* into v_batch from pgqueue.batches b where b.id = p_batch_id;
+    end loop;
+    begin
+        perform pgqueue.settle_batch(p_batch_id);
+    exception when others then
+        -- What stands in the way of a callback must not stand in the way of a job's end: the log is still there for merge_batches().
+        raise warning 'pgqueue: batch % is settled later: % (SQLSTATE %)', p_batch_id, sqlerrm, sqlstate;
+    end;
+end
+$$;
+revoke all on function pgqueue.look_at_batch(uuid, bigint, boolean, boolean) from public;
+
+-- Wait for the lock of a batch, 100 ms at most: less than deadlock_timeout. False = somebody holds it still.
+create or replace function pgqueue.wait_for_batch(p_batch_id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+begin
+    perform pg_advisory_xact_lock(7067008, hashtext(p_batch_id::text));
+    return true;
+exception when lock_not_available or deadlock_detected then
+    return false;
+end
+$$;
+revoke all on function pgqueue.wait_for_batch(uuid) from public;
+
+-- Merge the log of a batch into its row, and enqueue what is to follow. The caller holds the batch's lock. log_floor stays 1,000 behind:
+-- rows with lower ids may commit later.
+create or replace function pgqueue.settle_batch(p_batch_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_batch pgqueue.batches;
+begin
+    with gone as (
+        delete from pgqueue.batch_log l where l.batch_id = p_batch_id returning l.*
+    ), news as (
+        select coalesce(sum(g.added), 0) as added, coalesce(sum(g.succeeded), 0) as succeeded, coalesce(sum(g.failed), 0) as failed,
+            coalesce(sum(g.cancelled), 0) as cancelled, coalesce(max(g.id), 0) as id
+        from gone g
+    )
+    update pgqueue.batches b
+    set total = b.total + n.added,
+        succeeded = b.succeeded + n.succeeded,
+        failed = b.failed + n.failed,
+        cancelled = b.cancelled + n.cancelled,
+        log_floor = greatest(b.log_floor, n.id - 1000),
+        finished_at = case
+            when b.closed_at is not null
+                and b.total + n.added = b.succeeded + n.succeeded + b.failed + n.failed + b.cancelled + n.cancelled
+            then coalesce(b.finished_at, clock_timestamp()) end
+    from news n
+    where b.id = p_batch_id
+    returning b.* into v_batch;
+
+    if v_batch.failed + v_batch.cancelled > 0 then
+        perform pgqueue.call_back(v_batch, 'failure', v_batch.on_failure, v_batch.failure_job_id);
+    elsif v_batch.finished_at is not null then
+        perform pgqueue.call_back(v_batch, 'success', v_batch.on_success, v_batch.success_job_id);
+    end if;
+    if v_batch.finished_at is not null then
+        perform pgqueue.call_back(v_batch, 'complete', v_batch.on_complete, v_batch.complete_job_id);
+    end if;
+end
+$$;
+revoke all on function pgqueue.settle_batch(uuid) from public;
+
+-- Enqueue one of the three jobs, unless it has been. One that is refused for good (unknown type, limits) is written down in refused.
+create or replace function pgqueue.call_back(p_batch pgqueue.batches, p_event text, p_job jsonb, p_job_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    if p_job is null or p_job_id is not null or p_batch.refused ? p_event then
+        return;
+    end if;
+    begin
+        select i.id into v_id
+        from pgqueue.insert_many(jsonb_build_array(p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
+            || jsonb_build_object('batch_id', p_batch.id, 'batch_event', p_event))), 'ignore', p_batch.tenant_id) i;
+        update pgqueue.batches b
+        set success_job_id = case p_event when 'success' then v_id else b.success_job_id end,
+            failure_job_id = case p_event when 'failure' then v_id else b.failure_job_id end,
+            complete_job_id = case p_event when 'complete' then v_id else b.complete_job_id end
+        where b.id = p_batch.id;
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
+        update pgqueue.batches b set refused = b.refused || jsonb_build_object(p_event, sqlerrm) where b.id = p_batch.id;
+    end;
+end
+$$;
+revoke all on function pgqueue.call_back(pgqueue.batches, text, jsonb, uuid) from public;
+
+-- Merge the logs of up to p_limit batches; returns how many. Skips those whose lock somebody holds. One that fails warns, and is
+-- tried again at the next call.
+create or replace function pgqueue.merge_batches(p_limit integer default 1000)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+    v_merged bigint := 0;
+begin
+    if not pg_try_advisory_xact_lock(7067004, 6) then
+        return 0;
+    end if;
+    for v_id in select distinct l.batch_id from pgqueue.batch_log l order by l.batch_id limit p_limit loop
+        begin
+            if pg_try_advisory_xact_lock(7067008, hashtext(v_id::text)) then
+                perform pgqueue.settle_batch(v_id);
+                v_merged := v_merged + 1;
+            end if;
+        exception when others then
+            raise warning 'pgqueue: batch % cannot be settled: % (SQLSTATE %)', v_id, sqlerrm, sqlstate;
+        end;
+    end loop;
+    return v_merged;
+end
+$$;
+revoke all on function pgqueue.merge_batches(integer) from public;
+
+-- Forget batches that finished before the retention of the settings and of which no job is left.
+create or replace function pgqueue.forget_batches(p_limit integer default 1000)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_forgotten bigint;
+begin
+    delete from pgqueue.batches b
+    where b.id = any (array(
+        select x.id from pgqueue.batches x
+        where x.finished_at < clock_timestamp() - least(interval '1000 years', (select s.retention from pgqueue.settings s))
+            and not exists (select from pgqueue.jobs j where j.batch_id = x.id)
+            and not exists (select from pgqueue.batch_log l where l.batch_id = x.id)
+        order by x.finished_at
+        limit p_limit
+        for update skip locked));
+    get diagnostics v_forgotten = row_count;
+    return v_forgotten;
+end
+$$;
+revoke all on function pgqueue.forget_batches(integer) from public;
