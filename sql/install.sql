@@ -26,11 +26,15 @@ select not exists (select from pgqueue.migrations m where m.version = 3) as pgqu
 \if :pgqueue_todo
 \ir migrations/0003_dependencies.sql
 \endif
+select not exists (select from pgqueue.migrations m where m.version = 4) as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0004_hooks.sql
+\endif
 
 -- Functions of this release over tables of a later one would break it. The number is the last migration's.
 do $$
 begin
-    if (select max(m.version) from pgqueue.migrations m) > 3 then
+    if (select max(m.version) from pgqueue.migrations m) > 4 then
         raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
             using hint = 'Install with the files of that release, or of a later one.';
     end if;
@@ -43,6 +47,7 @@ $$;
 \ir functions/guard.sql
 \ir functions/workers.sql
 \ir functions/finish.sql
+\ir functions/hooks.sql
 \ir functions/dependencies.sql
 \ir functions/fail.sql
 \ir functions/enqueue.sql

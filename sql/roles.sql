@@ -105,7 +105,7 @@ begin
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),
                 ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),
                 ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle sign_callback'),
-                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats forget_workers run_schedules forget_schedule_runs'),
+                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats run_hooks forget_workers run_schedules forget_schedule_runs'),
                 ('pgqueue_operator', 'retry redrive reschedule reprioritise purge_queue'),
                 ('pgqueue_operator', 'pause_queue resume_queue pause_job_type resume_job_type'),
                 ('pgqueue_operator', 'drain_worker set_job_type set_settings add_callback_secret remove_callback_secret')

@@ -59,7 +59,7 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
-        'attempts', 'dependencies', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets']
+        'attempts', 'dependencies', 'hook_calls', 'job_results', 'completions', 'stats', 'stats_log', 'tenants', 'callback_secrets']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);
         execute format('drop policy if exists %I on pgqueue.%I', v_table || '_tenant', v_table);

@@ -4,7 +4,7 @@
 --   7067001 the door of a queue            second key hashtext(queue)             doorbell.sql
 --   7067002 a seat on a queue's bench      second key hashtext(queue || '#' || n) doorbell.sql
 --   7067003 a worker's claims against its rescue   second key the worker id       claim.sql, complete.sql, workers.sql, maintain.sql
---   7067004 one maintainer at a time       1 promote, 2 rescue, 3 retain, 4 merge_stats, 5 expire
+--   7067004 one maintainer at a time       1 promote, 2 rescue, 3 retain, 4 merge_stats, 5 expire, 6 run_hooks
 --   7067005 one installer at a time        second key 1                           install.sql, applications.sql
 --
 -- SQLSTATEs of pgqueue (never 55000 or 55P03, which Npgsql retries as transient):
@@ -15,6 +15,7 @@
 --   PQ005 unique_key_taken   another unfinished job holds the key
 --   PQ006 invalid_argument   an argument makes no sense
 --   PQ007 use_function       this table is moved by functions only; the hint names the right one
+--   PQ009 insufficient_funds the customer cannot pay for this job (sql/metering)
 -- PQ000 is raised and caught within one function (it moved: look again) and reaches no caller.
 -- Refusals at insert look like constraints (23514): jobs_job_type_known, jobs_job_type_enabled.
 

@@ -144,6 +144,9 @@ begin
             cross join lateral (select y.ctid as tid from pgqueue.completions y where y.job_id = d.id offset 0) x
             where d.feed is not null));
     end if;
+    if exists (select from pgqueue.hook_calls) then
+        delete from pgqueue.hook_calls h where h.job_id in (select d.id from deleted d);
+    end if;
     delete from pgqueue.job_results r where r.ctid = any (array(
         select x.tid from deleted d
         cross join lateral (select y.ctid as tid from pgqueue.job_results y where y.job_id = d.id offset 0) x));

@@ -139,8 +139,10 @@ begin
             v_later boolean;
             v_others text[];
             v_held uuid[];
+            v_ask boolean;
+            v_hooked boolean := false;
         begin
-            for v_queue, v_later in
+            for v_queue, v_later, v_ask in
                 insert into pgqueue.ready (job_id, queue, priority, job_type, flags, ready_at, expires_at)
                 select n.id,
                     case
@@ -148,7 +150,8 @@ begin
                         when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
                         else pgqueue.refuse_job_type(n.job_type)
                     end,
-                    n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url), v_now, n.expires_at
+                    n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
+                        + coalesce(t.detour & 128, 0), v_now, n.expires_at
                 from inserted n
                 cross join lateral (
                     select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
@@ -157,12 +160,13 @@ begin
                     offset 0
                 ) l
                 left join lateral (
-                    select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
+                    select jt.queue, jt.enabled, jt.detour from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
                 ) t on true
                 where (n.run_at is null or n.run_at <= v_now) and n.depends_on is null
                 -- In passing: a query of its own would take 8 microseconds.
-                returning queue, (select true from inserted n where n.run_at > v_now or n.depends_on is not null limit 1)
+                returning queue, (select true from inserted n where n.run_at > v_now or n.depends_on is not null limit 1), flags & 128 <> 0
             loop
+                v_hooked := v_hooked or v_ask;
                 if v_first is null then
                     v_first := v_queue;
                 elsif v_queue <> v_first and (v_others is null or (cardinality(v_others) <= 16 and v_queue <> all (v_others))) then
@@ -173,7 +177,8 @@ begin
             if v_first is null or v_later then
                 with odd as materialized (
                     select n.id, n.run_at, n.depends_on, n.priority, n.job_type, n.expires_at,
-                        (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url) as flags,
+                        (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
+                            + coalesce(t.detour & 128, 0) as flags,
                         case
                             when l.broken is not null then pgqueue.refuse_limit(l.broken)
                             when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
@@ -187,7 +192,7 @@ begin
                         offset 0
                     ) l
                     left join lateral (
-                        select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
+                        select jt.queue, jt.enabled, jt.detour from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
                     ) t on true
                     where n.run_at > v_now or n.depends_on is not null
                 ), later as (
@@ -200,12 +205,15 @@ begin
                     from odd o where o.depends_on is not null
                     returning job_id
                 )
-                select array_agg(h.job_id) into v_held from held h;
+                select array_agg(h.job_id), v_hooked or (select bool_or(o.flags & 128 <> 0) from odd o) into v_held, v_hooked from held h;
                 if v_held is not null then
                     perform pgqueue.hold_dependents(v_held);
                 end if;
             end if;
 
+            if v_hooked then
+                perform pgqueue.ask_hooks('insert', array(select n.id from inserted n));
+            end if;
             if v_others is not null then
                 perform pgqueue.ring(v_first || v_others);
                 return null;
@@ -245,7 +253,11 @@ as $$
 declare
     v_expires_at timestamptz := (select j.expires_at from pgqueue.jobs j where j.id = p_job_id);
 begin
-    if p_due_at > clock_timestamp() then
+    if p_flags & 1024 <> 0 then
+        -- A hook holds it back.
+        insert into pgqueue.blocked (job_id, reason, run_at, queue, priority, job_type, attempts, flags, expires_at)
+        values (p_job_id, 'hook', nullif(p_due_at, '-infinity'), p_queue, p_priority, p_job_type, p_attempts, p_flags, v_expires_at);
+    elsif p_due_at > clock_timestamp() then
         insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type, attempts, flags, expires_at)
         values (p_job_id, p_due_at, p_reason, p_queue, p_priority, p_job_type, p_attempts, p_flags, v_expires_at);
     else

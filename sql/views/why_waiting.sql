@@ -150,6 +150,9 @@ begin
         return v_words;
     end if;
     select case b.reason when 'dependencies' then pgqueue.why_dependent(p_job_id)
+        when 'hook' then format('blocked: held back by %s', coalesce(
+            (select string_agg(format('%I.%I', h.function_schema, h.function_name), ' or ' order by h.function_schema, h.function_name)
+             from pgqueue.hooks h where h.job_type = b.job_type), 'a hook that has been dropped'))
         else format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key) end
     into v_words from pgqueue.blocked b where b.job_id = p_job_id;
     if found then

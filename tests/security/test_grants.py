@@ -42,7 +42,7 @@ _CALLS = {
     ),
     (_W, _O): _set(
         """maintain promote rescue expire retain merge_stats forget_workers run_schedules
-        forget_schedule_runs"""
+        forget_schedule_runs run_hooks"""
     ),
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
@@ -68,7 +68,8 @@ _INTERNAL = _set(
     run_tick seconds serve_duplicate settle_dependents small_json store_created take_back
     tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held
     why_nobody
-    why_ready"""
+    why_ready ask_hooks call_hook check_hook drop_hook finish_hooked hold_back hooks_of
+    refused_status retry_one set_hook settle_hooks tell_hooks uncount_success unhold"""
 )
 _VIEWS = _set(
     """failed_jobs health inbox job_status job_timeline job_type_stats queue_stats ready_lanes
@@ -76,7 +77,7 @@ _VIEWS = _set(
 )
 _TABLES = _set(
     """app_migrations attempts blocked callback_secrets completions dependencies
-    finished installed_objects
+    finished hook_calls hooks installed_objects
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings stats stats_log tenants workers"""
 )

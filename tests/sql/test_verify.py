@@ -32,6 +32,10 @@ _PLANTED = {
         select gen_random_uuid(), job_id from pgqueue.running limit 1""",
     "dependency on a job without the mark": """insert into pgqueue.dependencies (parent_id, job_id)
         select r.job_id, b.job_id from pgqueue.ready r, pgqueue.blocked b limit 1""",
+    "blocked by a hook without its mark": "update pgqueue.blocked set reason = 'hook'",
+    "held job that is not blocked": "update pgqueue.ready set flags = flags | 1024",
+    "hook call for a job that is not finished": """insert into pgqueue.hook_calls
+        select job_id, 's', 'f', 1, now(), 'e' from pgqueue.running limit 1""",
     "one token, two attempts": """insert into pgqueue.attempts (job_id, token, attempt, outcome)
         select job_id, token, attempt, 'lost' from pgqueue.running limit 1""",
     "attempts or results without a job": """insert into pgqueue.job_results
