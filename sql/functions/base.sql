@@ -15,7 +15,7 @@
 --   PQ005 unique_key_taken   another unfinished job holds the key
 --   PQ006 invalid_argument   an argument makes no sense
 --   PQ007 use_function       this table is moved by functions only; the hint names the right one
---   PQ009 insufficient_funds the customer cannot pay for this job (sql/metering)
+--   PQ009 insufficient_funds the customer cannot pay for this job (workers/metering)
 -- PQ000 is raised and caught within one function (it moved: look again) and reaches no caller.
 -- Refusals at insert look like constraints (23514): jobs_job_type_known, jobs_job_type_enabled.
 

@@ -1,4 +1,4 @@
--- Hooks: an application's own functions, called in the queue's transactions. Charging (sql/metering) is built on them.
+-- Hooks: an application's own functions, called in the queue's transactions. Charging (workers/metering) is built on them.
 --
 --     create function shop.on_jobs(p_event text, p_job_ids uuid[]) returns uuid[] ...
 --     select pgqueue.set_hook('send_invoice', 'shop.on_jobs');
@@ -143,7 +143,8 @@ as $$
 $$;
 revoke all on function pgqueue.hooks_of(text, uuid[]) from public;
 
--- After jobs with hooks have been placed by an INSERT or a retry: ask, and hold back what is to be held back.
+-- After jobs with hooks have been placed by an INSERT or a retry: ask, and hold back what is to be held back. Not for jobs that
+-- have failed by then, because a parent had: their end has been told.
 create or replace function pgqueue.ask_hooks(p_event text, p_job_ids uuid[])
 returns void
 language plpgsql
@@ -153,6 +154,8 @@ declare
     v_hook record;
     v_held uuid[] := '{}';
 begin
+    p_job_ids := array(
+        select u.id from unnest(p_job_ids) as u (id) where not exists (select from pgqueue.finished f where f.job_id = u.id));
     for v_hook in select * from pgqueue.hooks_of(p_event, p_job_ids) loop
         v_held := v_held || pgqueue.call_hook(v_hook.function_schema, v_hook.function_name, p_event, v_hook.job_ids);
     end loop;

@@ -306,7 +306,7 @@ declare
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'run_hooks', 'forget_workers', 'forget_schedule_runs'] loop
+    foreach v_part in array array['run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'run_hooks'] loop
         begin
             case v_part
                 when 'run_schedules' then
@@ -318,9 +318,10 @@ begin
                 when 'expire' then expired := pgqueue.expire(p_limit);
                 when 'retain' then removed := pgqueue.retain(p_limit);
                 when 'merge_stats' then merged := pgqueue.merge_stats();
-                when 'run_hooks' then perform pgqueue.run_hooks(p_limit);
                 when 'forget_workers' then perform pgqueue.forget_workers();
                 when 'forget_schedule_runs' then perform pgqueue.forget_schedule_runs(p_limit);
+                -- Last: what hooks lock is held until the end.
+                when 'run_hooks' then perform pgqueue.run_hooks(p_limit);
             end case;
         exception when others then
             raise warning 'pgqueue.%() failed: % (SQLSTATE %)', v_part, sqlerrm, sqlstate;
