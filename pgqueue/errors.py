@@ -9,6 +9,7 @@ Every error that pgqueue raises on purpose.
     ├── UniqueKeyTaken                  PQ005     4
     ├── InvalidArgument                 PQ006     2   9 where PostgreSQL refused the value
     ├── UseFunction                     PQ007     4
+    ├── InsufficientFunds               PQ009     4   workers.metering
     ├── PermissionDenied                42501     5
     ├── UnknownJobType                  23514     3   at insert, or no handler here
     ├── JobTypeDisabled                 23514     4   at insert
@@ -44,6 +45,7 @@ __all__ = [
     "ConfigurationError",
     "DatabaseUnavailable",
     "IllegalStatus",
+    "InsufficientFunds",
     "InvalidArgument",
     "JobNotFound",
     "JobTypeDisabled",
@@ -152,6 +154,14 @@ class UseFunction(PgqueueError):
 
     sqlstate = "PQ007"
     code = "use_function"
+    exit_code = 4
+
+
+class InsufficientFunds(PgqueueError):
+    """The customer cannot pay for the job; nothing was inserted."""
+
+    sqlstate = "PQ009"
+    code = "insufficient_funds"
     exit_code = 4
 
 
@@ -289,6 +299,7 @@ _BY_SQLSTATE: dict[str, type[PgqueueError]] = {
         UniqueKeyTaken,
         InvalidArgument,
         UseFunction,
+        InsufficientFunds,
         PermissionDenied,
         NotPrimary,
     )

@@ -193,6 +193,16 @@ def _job(db: Db, **columns: Any) -> tuple[UUID, int]:
     return claim_this(db, order(db, **columns)).owned
 
 
+def _after(call: str, prepare: Callable[[Db], tuple[Any, ...]]) -> Callable[[Db], tuple[Any, ...]]:
+    """Prepare by a call; what is done next needs no values."""
+
+    def prepared(db: Db) -> tuple[Any, ...]:
+        db.execute(call, prepare(db))
+        return ()
+
+    return prepared
+
+
 # What is done -> how it is prepared: values for it.
 _STEPS: dict[str, Callable[[Db], tuple[Any, ...]]] = {
     """insert into pgqueue.jobs (id, job_type, headers)
@@ -205,12 +215,10 @@ _STEPS: dict[str, Callable[[Db], tuple[Any, ...]]] = {
     "select pgqueue.cancel_running(%s, %s)": _job,
     "select * from pgqueue.report(array[%s]::uuid[], array[%s]::bigint[])": _job,
     "select pgqueue.cancel(%s)": lambda db: (order(db),),
-    "select pgqueue.redrive()": lambda db: (
-        db.execute("select pgqueue.fail(%s, %s, null, false)", _job(db)) and ()
-    ),
+    "select pgqueue.redrive()": _after("select pgqueue.fail(%s, %s, null, false)", _job),
     "select metering.deposit('acme', 'EUR', 40, 'pay_1')": lambda _: (),
     "select metering.adjust('acme', 'EUR', -40, 'n', 'adj_1')": lambda _: (),
-    "select * from pgqueue.maintain()": lambda db: order(db, "film") and (),
+    "select * from pgqueue.maintain()": _after("select %s::uuid", lambda db: (order(db, "film"),)),
 }
 
 
