@@ -210,7 +210,8 @@ begin
         order by u.n
     loop
         if v_blocked.reason = 'hook' then
-            delete from pgqueue.blocked b where b.job_id = v_blocked.job_id;
+            -- As it is now: an INSERT of a child may have marked it since.
+            delete from pgqueue.blocked b where b.job_id = v_blocked.job_id returning * into v_blocked;
             perform pgqueue.place(v_blocked.job_id, coalesce(v_blocked.run_at, '-infinity'), 'run_at', v_blocked.queue,
                 v_blocked.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags & ~1024);
         else
