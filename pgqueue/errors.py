@@ -12,6 +12,7 @@ Every error that pgqueue raises on purpose.
     ├── QuotaExceeded                   PQ008     4
     ├── BatchNotFound                   PQ010     3
     ├── BadSignalToken                  PQ011     5
+    ├── InsufficientFunds               PQ009     4   workers.metering
     ├── PermissionDenied                42501     5
     ├── UnknownJobType                  23514     3   at insert, or no handler here
     ├── JobTypeDisabled                 23514     4   at insert
@@ -49,6 +50,7 @@ __all__ = [
     "ConfigurationError",
     "DatabaseUnavailable",
     "IllegalStatus",
+    "InsufficientFunds",
     "InvalidArgument",
     "JobNotFound",
     "JobTypeDisabled",
@@ -183,6 +185,14 @@ class BadSignalToken(PgqueueError):
     sqlstate = "PQ011"
     code = "bad_signal_token"
     exit_code = 5
+
+
+class InsufficientFunds(PgqueueError):
+    """The customer cannot pay for the job; nothing was inserted."""
+
+    sqlstate = "PQ009"
+    code = "insufficient_funds"
+    exit_code = 4
 
 
 class PermissionDenied(PgqueueError):
@@ -322,6 +332,7 @@ _BY_SQLSTATE: dict[str, type[PgqueueError]] = {
         QuotaExceeded,
         BatchNotFound,
         BadSignalToken,
+        InsufficientFunds,
         PermissionDenied,
         NotPrimary,
     )

@@ -47,7 +47,7 @@ comment on column pgqueue.job_types.backoff_cap is 'What it never exceeds.';
 comment on column pgqueue.job_types.retention is 'How long finished jobs are kept.';
 comment on column pgqueue.job_types.description is 'What it does.';
 comment on column pgqueue.job_types.operator_managed is 'True: what workers declare about this type is ignored.';
-comment on column pgqueue.job_types.detour is 'Bits: why its jobs take the long way through route_inserted(); 0 = they need not.';
+comment on column pgqueue.job_types.detour is 'Bits: why its jobs take the long way through route_inserted(); 0 = they need not. 128 = it has hooks.';
 comment on column pgqueue.job_types.plain is 'Its jobs may take the short way: enabled, no detour, not one of pgqueue''s own.';
 comment on column pgqueue.job_types.registered_at is 'When its declaration last changed.';
 
@@ -176,6 +176,20 @@ comment on table pgqueue.ordered_jobs is 'Unfinished jobs of ordering keys, and 
 comment on column pgqueue.ordered_jobs.gate is 'The key''s gate.';
 comment on column pgqueue.ordered_jobs.seq is 'The order of arrival.';
 comment on column pgqueue.ordered_jobs.job_id is 'The job.';
+
+comment on table pgqueue.hooks is 'Functions that are called when jobs of a type are inserted, finish or run again. Change it with pgqueue.set_hook() and drop_hook().';
+comment on column pgqueue.hooks.job_type is 'The type.';
+comment on column pgqueue.hooks.function_schema is 'Where the function is.';
+comment on column pgqueue.hooks.function_name is 'Its name; it takes (text, uuid[]), returns uuid[] and belongs to the owner of the schema pgqueue.';
+comment on column pgqueue.hooks.events is 'What it hears of: insert, finish, retry, maintain.';
+
+comment on table pgqueue.hook_calls is 'Failed and cancelled jobs whose hook raised an error when they finished: it is called again until it succeeds.';
+comment on column pgqueue.hook_calls.job_id is 'The job.';
+comment on column pgqueue.hook_calls.function_schema is 'Where the hook is.';
+comment on column pgqueue.hook_calls.function_name is 'Its name.';
+comment on column pgqueue.hook_calls.tries is 'How many calls failed.';
+comment on column pgqueue.hook_calls.next_try_at is 'When it is called again.';
+comment on column pgqueue.hook_calls.error is 'What it said last.';
 comment on table pgqueue.running is 'Jobs that an attempt owns: look at pgqueue.running_jobs. Moved by functions only.';
 comment on table pgqueue.finished is 'How each finished job ended. Moved by functions only; retention removes it with its job.';
 comment on table pgqueue.attempts is 'Attempts that ended without finishing their job, and finishes that a retry undid.';

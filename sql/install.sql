@@ -38,11 +38,15 @@ select not exists (select from pgqueue.migrations m where m.version = 6) as pgqu
 \if :pgqueue_todo
 \ir migrations/0006_batches.sql
 \endif
+select not exists (select from pgqueue.migrations m where m.version = 7) as pgqueue_todo \gset
+\if :pgqueue_todo
+\ir migrations/0007_hooks.sql
+\endif
 
 -- Functions of this release over tables of a later one would break it. The number is the last migration's.
 do $$
 begin
-    if (select max(m.version) from pgqueue.migrations m) > 6 then
+    if (select max(m.version) from pgqueue.migrations m) > 7 then
         raise exception 'a later release of pgqueue is installed here (schema version %)', (select max(m.version) from pgqueue.migrations m)
             using hint = 'Install with the files of that release, or of a later one.';
     end if;
@@ -56,6 +60,7 @@ $$;
 \ir functions/guard.sql
 \ir functions/workers.sql
 \ir functions/finish.sql
+\ir functions/hooks.sql
 \ir functions/dependencies.sql
 \ir functions/batches.sql
 \ir functions/fail.sql

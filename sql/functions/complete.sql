@@ -30,11 +30,12 @@ as $$
 $$;
 revoke all on function pgqueue.outcome_problem(jsonb) from public;
 
--- Complete the jobs that their tokens still own; returns how many. p_outcomes NULL = all plain.
+-- Complete the jobs that their tokens still own; returns how many. p_outcomes NULL = all plain. p_strict: a hook's error is
+-- the caller's; else it ends that job's attempt alone (hooks.sql).
 -- Locks running rows in job_id order, then jobs rows of keyed jobs. One statement moves the batch and counts it. The
 -- DELETE is one scan of running_pkey in job_id order for just these ids: coalesce() keeps the pairs from becoming a join,
 -- whose order the planner would choose. One generic plan as in claim(): 913 -> 348 us for a job alone, with its commit.
-create or replace function pgqueue.complete_owned(p_job_ids uuid[], p_tokens bigint[], p_outcomes jsonb[])
+create or replace function pgqueue.complete_owned(p_job_ids uuid[], p_tokens bigint[], p_outcomes jsonb[], p_strict boolean)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -49,6 +50,8 @@ declare
     v_now timestamptz := clock_timestamp();
     v_done bigint;
     v_flagged uuid[];
+    v_hooked pgqueue.running[];
+    v_refused uuid[] := '{}';
     v_rich bigint[];
 begin
     with gone as (
@@ -56,7 +59,7 @@ begin
         where r.job_id = any (p_job_ids)
             and coalesce((r.job_id, r.token) in (
                 select u.job_id, u.token from unnest(p_job_ids, p_tokens) as u (job_id, token)), false)
-        returning r.*
+        returning r.*, case when r.flags & 128 <> 0 then r end as hooked
     ), given as (
         select distinct on (u.job_id, u.token) u.job_id, u.token, u.outcome
         from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
@@ -92,27 +95,38 @@ begin
         ) b
         group by b.job_type, b.queue, b.worker_id, b.status, b.wait_bucket, b.run_bucket
     )
-    select count(*), array_agg(o.job_id) filter (where o.flags <> 0),
+    select count(*), array_agg(o.job_id) filter (where o.flags <> 0 and o.flags & 128 = 0),
+        array_agg(o.hooked) filter (where o.flags & 128 <> 0),
         array_agg(o.token) filter (where o.outcome ?| '{created,follow_ups}')
-    into v_done, v_flagged, v_rich
+    into v_done, v_flagged, v_hooked, v_rich
     from owned o;
 
+    if v_hooked is not null and v_flagged is not null then
+        -- Two passes over one batch: take the locks of both now, in their order.
+        perform pgqueue.lock_keyed_jobs(v_flagged || array(select h.job_id from unnest(v_hooked) h));
+    end if;
+
     if v_flagged is not null then
-        perform pgqueue.after_finish(v_flagged, v_rich is null);
+        perform pgqueue.after_finish(v_flagged, v_hooked is null and v_rich is null);
+    end if;
+    if v_hooked is not null then
+        v_refused := pgqueue.finish_hooked(v_hooked, p_strict);
+        v_done := v_done - cardinality(v_refused);
+        v_flagged := v_flagged || array(select h.job_id from unnest(v_hooked) h where h.job_id <> all (v_refused));
     end if;
     if v_rich is not null then
         perform pgqueue.store_created(u.job_id, u.outcome)
         from unnest(p_job_ids, p_tokens, p_outcomes) as u (job_id, token, outcome)
-        where u.token = any (v_rich);
-        -- Their follow-ups may have joined their batches: now those may be over.
-        if v_flagged is not null then
-            perform pgqueue.count_in_batches(v_flagged);
-        end if;
+        where u.token = any (v_rich) and u.job_id <> all (v_refused);
+    end if;
+    if v_flagged is not null and not (v_hooked is null and v_rich is null) then
+        -- Once for all of them, and after their follow-ups, which may have joined their batches.
+        perform pgqueue.count_in_batches(v_flagged);
     end if;
     return v_done;
 end
 $$;
-revoke all on function pgqueue.complete_owned(uuid[], bigint[], jsonb[]) from public;
+revoke all on function pgqueue.complete_owned(uuid[], bigint[], jsonb[], boolean) from public;
 
 -- The rows that a job created, and the jobs that it wants to follow it, with its completion.
 create or replace function pgqueue.store_created(p_job_id uuid, p_outcome jsonb)
@@ -180,7 +194,7 @@ begin
             raise exception using errcode = 'PQ006', message = format('job %s cannot be completed: %s', p_job_id, v_problem);
         end if;
     end if;
-    perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[v_outcome]);
+    perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[v_outcome], true);
     v_status := pgqueue.completed_status(p_job_id, p_token);
     if v_status is null then
         perform pgqueue.raise_lease_lost(p_job_id, p_token);
@@ -190,7 +204,7 @@ end
 $$;
 revoke all on function pgqueue.complete(uuid, bigint, jsonb, text, jsonb, jsonb, jsonb, jsonb) from public;
 
--- Report a batch of outcomes (see the top of this file). A plain completion is not answered. A row with refused set
+-- Report a batch of outcomes (see the top of this file). A plain completion is not answered, unless a hook refused it. A row with refused set
 -- ('lease_lost') changed nothing: one zombie does not undo its batch-mates. Every other outcome is answered with the
 -- status that it led to: succeeded, partial, retrying, failed, cancelled, snoozed, paused or released. An outcome that
 -- PostgreSQL refuses (a NUL character, NaN, 16 MiB) fails its job alone, with code result_refused and no retry.
@@ -240,11 +254,12 @@ begin
     end if;
     v_done := 0;
     if v_plain_ids is not null then
-        v_done := pgqueue.complete_owned(v_plain_ids, v_plain_tokens, v_plain_outcomes);
+        v_done := pgqueue.complete_owned(v_plain_ids, v_plain_tokens, v_plain_outcomes, false);
         if v_done < cardinality(v_plain_ids) then
             return query
-                select u.job_id, u.token, 'lease_lost', null
+                select u.job_id, u.token, case when r.status is null then 'lease_lost' end, r.status
                 from unnest(v_plain_ids, v_plain_tokens) as u (job_id, token)
+                cross join lateral pgqueue.refused_status(u.job_id, u.token) as r (status)
                 where pgqueue.completed_status(u.job_id, u.token) is null;
         end if;
     end if;
@@ -313,8 +328,8 @@ as $$
 begin
     case coalesce(p_outcome ->> 'do', 'complete')
         when 'complete' then
-            perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[p_outcome]);
-            return pgqueue.completed_status(p_job_id, p_token);
+            perform pgqueue.complete_owned(array[p_job_id], array[p_token], array[p_outcome], false);
+            return coalesce(pgqueue.completed_status(p_job_id, p_token), pgqueue.refused_status(p_job_id, p_token));
         when 'fail' then
             return pgqueue.fail(p_job_id, p_token, nullif(p_outcome -> 'error', 'null'),
                 coalesce((p_outcome ->> 'retryable')::boolean, true),

@@ -406,6 +406,10 @@ begin
     select m.job_id, 'follow_up', p_holder, p_job.unique_key, p_job.run_at, m.queue, m.priority, m.job_type, m.flags, m.expires_at
     from moved m;
     if not found then
+        -- A hook holds it back: so it does when the holder has finished.
+        update pgqueue.blocked b set reason = 'follow_up', waits_for = p_holder, unique_key = p_job.unique_key where b.job_id = v_id;
+    end if;
+    if not found then
         with moved as (
             delete from pgqueue.scheduled s where s.job_id = v_id
             returning s.job_id, s.queue, s.priority, s.job_type, s.flags, s.expires_at

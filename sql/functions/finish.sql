@@ -102,6 +102,9 @@ begin
     if p_running.flags <> 0 then
         perform pgqueue.after_finish(array[p_running.job_id]);
     end if;
+    if p_running.flags & 128 <> 0 then
+        perform pgqueue.tell_hooks(array[p_running.job_id]);
+    end if;
     perform pgqueue.count_outcome(p_running.job_type, p_running.queue, p_running.worker_id, p_status,
         p_running.ready_at, p_running.started_at, v_now);
 end
@@ -132,6 +135,9 @@ begin
         case when p_code is not null then jsonb_build_array(jsonb_build_object('code', p_code, 'message', p_reason)) end);
     if p_flags <> 0 then
         perform pgqueue.after_finish(array[p_job_id]);
+    end if;
+    if p_flags & 128 <> 0 then
+        perform pgqueue.tell_hooks(array[p_job_id]);
     end if;
     perform pgqueue.count_outcome(p_job_type, p_queue, null, p_status, null, null, v_now);
 end

@@ -166,6 +166,9 @@ begin
             select x.tid from deleted d
             cross join lateral (select y.ctid as tid from pgqueue.signals y where y.job_id = d.id offset 0) x));
     end if;
+    if exists (select from pgqueue.hook_calls) then
+        delete from pgqueue.hook_calls h where h.job_id in (select d.id from deleted d);
+    end if;
     delete from pgqueue.job_results r where r.ctid = any (array(
         select x.tid from deleted d
         cross join lateral (select y.ctid as tid from pgqueue.job_results y where y.job_id = d.id offset 0) x));

@@ -319,7 +319,7 @@ begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
     foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits',
-        'look_at_signals', 'forget_batches', 'merge_batches']
+        'look_at_signals', 'forget_batches', 'merge_batches', 'run_hooks']
     loop
         begin
             case v_part
@@ -341,6 +341,8 @@ begin
                 when 'forget_batches' then perform pgqueue.forget_batches(p_limit);
                 -- Last: it holds the batches' locks until the commit.
                 when 'merge_batches' then perform pgqueue.merge_batches(p_limit);
+                -- Last: what hooks lock is held until the end.
+                when 'run_hooks' then perform pgqueue.run_hooks(p_limit);
             end case;
         exception when others then
             raise warning 'pgqueue.%() failed: % (SQLSTATE %)', v_part, sqlerrm, sqlstate;

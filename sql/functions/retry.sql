@@ -3,30 +3,47 @@
 -- Run a job again: a finished one starts over with a fresh budget of attempts (its record becomes an attempts row), one
 -- that waits for its backoff, its time or a signal runs now. Raises PQ002 for a job that is ready, blocked or running, PQ005 when
 -- another unfinished job has its unique key by now. A job with parents waits for those that are unfinished again; PQ002
--- while one of them has failed and it does not run anyway. Locks jobs, then finished or scheduled.
+-- while one of them has failed and it does not run anyway. Locks jobs, then finished or scheduled; its hooks come last.
 create or replace function pgqueue.retry(p_job_id uuid)
 returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    if pgqueue.retry_one(p_job_id) then
+        perform pgqueue.ask_hooks('retry', array[p_job_id]);
+    end if;
+end
+$$;
+revoke all on function pgqueue.retry(uuid) from public;
+
+-- The same without its hooks: true = the caller must ask them.
+create or replace function pgqueue.retry_one(p_job_id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 declare
     v_job pgqueue.jobs;
     v_finished pgqueue.finished;
+    v_hooked boolean;
     v_flags integer := 0;
 begin
     perform pgqueue.check_job(p_job_id);
     select * into v_job from pgqueue.jobs j where j.id = p_job_id for update;
     if exists (select from pgqueue.scheduled s where s.job_id = p_job_id) then
         update pgqueue.jobs j set run_at = clock_timestamp() where j.id = p_job_id;
-        return;
+        return false;
     end if;
     if pgqueue.retry_paused(p_job_id) then
-        return;
+        return false;
     end if;
     if v_job.batch_id is not null then
         perform pgqueue.count_in_batches(array[p_job_id], -1);
     end if;
+    -- Its last end first, before it is forgotten.
+    perform pgqueue.settle_hooks(p_job_id);
     delete from pgqueue.finished f where f.job_id = p_job_id returning * into v_finished;
     if not found then
         raise exception using errcode = 'PQ002', message = format('job %s is neither finished nor waiting for its time: nothing to retry', p_job_id),
@@ -41,7 +58,8 @@ begin
     values (p_job_id, coalesce(v_finished.token, nextval('pgqueue.token_seq')), v_finished.attempt, 'redriven',
         v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
             || coalesce(v_finished.errors -> -1, '{}'));
-    v_flags := (v_finished.unique_key is not null)::integer
+    select t.detour & 128 <> 0 into v_hooked from pgqueue.job_types t where t.job_type = v_job.job_type;
+    v_flags := (v_finished.unique_key is not null)::integer + case when v_hooked then 128 else 0 end
         + pgqueue.notice_flags(v_job.notify, v_job.feed, v_job.callback_url)
         + case when v_job.batch_id is not null then 64 else 0 end
         + case when exists (select from pgqueue.signals s where s.job_id = p_job_id) then 256 else 0 end;
@@ -63,9 +81,10 @@ begin
                 hint = 'Wait for that job, or cancel it.';
         end;
     end if;
+    return coalesce(v_hooked, false);
 end
 $$;
-revoke all on function pgqueue.retry(uuid) from public;
+revoke all on function pgqueue.retry_one(uuid) from public;
 
 -- A job that waits for a signal runs without it. False = it does not wait for one.
 create or replace function pgqueue.retry_paused(p_job_id uuid)
@@ -106,6 +125,7 @@ declare
     v_id uuid;
     v_tenant text := pgqueue.current_tenant();
     v_redriven bigint := 0;
+    v_hooked uuid[] := '{}';
 begin
     for v_id in
         select d.job_id
@@ -131,13 +151,18 @@ begin
         begin
             perform from pgqueue.jobs j where j.id = v_id for update skip locked;
             if found then
-                perform pgqueue.retry(v_id);
+                if pgqueue.retry_one(v_id) then
+                    v_hooked := v_hooked || v_id;
+                end if;
                 v_redriven := v_redriven + 1;
             end if;
         exception when sqlstate 'PQ002' or sqlstate 'PQ003' or sqlstate 'PQ005' then
             null;
         end;
     end loop;
+    if v_hooked <> '{}' then
+        perform pgqueue.ask_hooks('retry', v_hooked);
+    end if;
     return v_redriven;
 end
 $$;

@@ -148,8 +148,10 @@ begin
             v_later boolean;
             v_others text[];
             v_held uuid[];
+            v_ask boolean;
+            v_hooked boolean := false;
         begin
-            for v_queue, v_later in
+            for v_queue, v_later, v_ask in
                 insert into pgqueue.ready (job_id, queue, priority, job_type, flags, ready_at, expires_at)
                 select n.id,
                     case
@@ -158,7 +160,8 @@ begin
                         else pgqueue.refuse_job_type(n.job_type)
                     end,
                     n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
-                        + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64, v_now, least(n.expires_at, n.deadline_at)
+                        + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64
+                        + coalesce(t.detour & 128, 0), v_now, least(n.expires_at, n.deadline_at)
                 from inserted n
                 cross join lateral (
                     select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
@@ -167,13 +170,15 @@ begin
                     offset 0
                 ) l
                 left join lateral (
-                    select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
+                    select jt.queue, jt.enabled, jt.detour from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
                 ) t on true
                 where (n.run_at is null or n.run_at <= v_now) and n.depends_on is null
                 -- In passing: a query of its own would take 8 microseconds.
                 returning queue,
-                    (select true from inserted n where n.run_at > v_now or n.depends_on is not null or n.ordering_key is not null or n.batch_id is not null limit 1)
+                    (select true from inserted n where n.run_at > v_now or n.depends_on is not null or n.ordering_key is not null or n.batch_id is not null limit 1),
+                    flags & 128 <> 0
             loop
+                v_hooked := v_hooked or v_ask;
                 if v_first is null then
                     v_first := v_queue;
                 elsif v_queue <> v_first and (v_others is null or (cardinality(v_others) <= 16 and v_queue <> all (v_others))) then
@@ -188,7 +193,8 @@ begin
                 with odd as materialized (
                     select n.id, n.run_at, n.depends_on, n.priority, n.job_type, least(n.expires_at, n.deadline_at) as expires_at,
                         (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
-                            + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64 as flags,
+                            + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64
+                            + coalesce(t.detour & 128, 0) as flags,
                         case
                             when l.broken is not null then pgqueue.refuse_limit(l.broken)
                             when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
@@ -202,7 +208,7 @@ begin
                         offset 0
                     ) l
                     left join lateral (
-                        select jt.queue, jt.enabled from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
+                        select jt.queue, jt.enabled, jt.detour from pgqueue.job_types jt where jt.job_type = n.job_type limit 1
                     ) t on true
                     where n.run_at > v_now or n.depends_on is not null
                 ), later as (
@@ -215,7 +221,7 @@ begin
                     from odd o where o.depends_on is not null
                     returning job_id
                 )
-                select array_agg(h.job_id) into v_held from held h;
+                select array_agg(h.job_id), v_hooked or (select bool_or(o.flags & 128 <> 0) from odd o) into v_held, v_hooked from held h;
                 if v_held is not null then
                     perform pgqueue.hold_dependents(v_held);
                 end if;
@@ -225,6 +231,9 @@ begin
                 ) x;
             end if;
 
+            if v_hooked then
+                perform pgqueue.ask_hooks('insert', array(select n.id from inserted n));
+            end if;
             if v_others is not null then
                 perform pgqueue.ring(v_first || v_others);
                 return null;
@@ -264,7 +273,11 @@ as $$
 declare
     v_expires_at timestamptz := (select least(j.expires_at, j.deadline_at) from pgqueue.jobs j where j.id = p_job_id);
 begin
-    if p_due_at > clock_timestamp() then
+    if p_flags & 1024 <> 0 then
+        -- A hook holds it back.
+        insert into pgqueue.blocked (job_id, reason, run_at, queue, priority, job_type, attempts, flags, expires_at)
+        values (p_job_id, 'hook', nullif(p_due_at, '-infinity'), p_queue, p_priority, p_job_type, p_attempts, p_flags, v_expires_at);
+    elsif p_due_at > clock_timestamp() then
         insert into pgqueue.scheduled (job_id, due_at, reason, queue, priority, job_type, attempts, flags, expires_at)
         values (p_job_id, p_due_at, p_reason, p_queue, p_priority, p_job_type, p_attempts, p_flags, v_expires_at);
     else

@@ -134,6 +134,13 @@ as $$
     from pgqueue.ordered_jobs o
     where not exists (select from pgqueue.jobs j where j.id = o.job_id and j.ordering_key is not null)
     union all
+    select 'blocked by a hook without its mark', b.job_id, b.reason from pgqueue.blocked b where b.reason = 'hook' and b.flags & 1024 = 0
+    union all
+    select 'held job that is not blocked', p.job_id, p.place from places p where p.place <> 'blocked' and p.flags & 1024 <> 0
+    union all
+    select 'hook call for a job that is not finished', c.job_id, c.error
+    from pgqueue.hook_calls c where not exists (select from pgqueue.finished f where f.job_id = c.job_id)
+    union all
     select 'one token, two attempts', t.job_id, format('token %s', t.token)
     from (
         select r.job_id, r.token from pgqueue.running r

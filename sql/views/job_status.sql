@@ -100,7 +100,7 @@ comment on column pgqueue.job_status.wait_seconds is 'From ready to start; of a 
 comment on column pgqueue.job_status.run_seconds is 'How long the last attempt took; of a running job, until now.';
 comment on column pgqueue.job_status.worker_id is 'The worker of the running or last attempt.';
 comment on column pgqueue.job_status.worker is 'Its name, while pgqueue.workers remembers it.';
-comment on column pgqueue.job_status.reason is 'Why it was cancelled or should be; of a waiting job run_at, retry, snooze, follow_up, dependencies, limit or signal.';
+comment on column pgqueue.job_status.reason is 'Why it was cancelled or should be; of a waiting job run_at, retry, snooze, follow_up, dependencies, limit, signal or hook.';
 comment on column pgqueue.job_status.idempotency_key is 'A second insert with this key is the same job, for as long as the row is kept.';
 comment on column pgqueue.job_status.unique_key is 'At most one unfinished job has this key; a finished one shows the key it had.';
 comment on column pgqueue.job_status.tenant_id is 'Whose job it is; null without tenants.';
@@ -134,7 +134,7 @@ union all
 select s.job_id, s.due_at, 'due'::text, s.attempts, null::text, concat('waits for this time: ', s.reason)::text
 from pgqueue.scheduled s
 union all
-select b.job_id, b.blocked_at, 'blocked'::text, b.attempts, null::text, case b.reason when 'follow_up' then concat('behind job ', b.waits_for) when 'limit' then 'by a limit or an ordering key' when 'signal' then concat('until signal ', b.signal) else 'until the jobs it depends on have finished' end::text
+select b.job_id, b.blocked_at, 'blocked'::text, b.attempts, null::text, case b.reason when 'follow_up' then concat('behind job ', b.waits_for) when 'limit' then 'by a limit or an ordering key' when 'signal' then concat('until signal ', b.signal) when 'hook' then 'held back by a hook of its job type' else 'until the jobs it depends on have finished' end::text
 from pgqueue.blocked b
 union all
 select u.job_id, u.started_at, 'started'::text, u.attempt,

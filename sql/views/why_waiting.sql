@@ -188,6 +188,9 @@ begin
         when 'signal' then format('blocked: waits for signal %s since %s, %s', b.signal, date_trunc('second', b.blocked_at),
             case when b.timeout_at is null then 'for as long as it takes'
                 else format('until %s; then it %s', date_trunc('second', b.timeout_at), case b.on_timeout when 'run' then 'runs without it' else 'fails' end) end)
+        when 'hook' then format('blocked: held back by %s', coalesce(
+            (select string_agg(format('%I.%I', h.function_schema, h.function_name), ' or ' order by h.function_schema, h.function_name)
+             from pgqueue.hooks h where h.job_type = b.job_type), 'a hook that has been dropped'))
         else format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key) end
     into v_words from pgqueue.blocked b where b.job_id = p_job_id;
     if found then

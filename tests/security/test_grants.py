@@ -46,7 +46,7 @@ _CALLS = {
     (_W, _O): _set(
         """maintain promote rescue expire retain merge_stats forget_workers run_schedules
         forget_schedule_runs mark_lanes count_tenants tend_limits look_at_signals merge_batches
-        forget_batches"""
+        forget_batches run_hooks"""
     ),
     (_O,): _set(
         """retry redrive reschedule reprioritise purge_queue pause_queue resume_queue
@@ -76,7 +76,9 @@ _INTERNAL = (
     why_nobody
     why_ready call_back check_batch check_signal count_in_batches headers_with_signals
     insert_inside join_batch look_at_batch look_at_signal read_signal_token retry_paused
-    settle_batch store_signal wait_for_batch"""
+    settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
+    finish_hooked hold_back hooks_of
+    refused_status retry_one set_hook settle_hooks tell_hooks uncount_success unhold"""
     )
     | _set(
         """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
@@ -97,7 +99,7 @@ _VIEWS = _set(
 )
 _TABLES = _set(
     """app_migrations attempts batch_log batches blocked callback_secrets completions dependencies
-    finished installed_objects
+    finished hook_calls hooks installed_objects
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings signal_secret signals stats stats_log tenants workers"""
 ) | _set(

@@ -44,6 +44,20 @@ _PLANTED = {
     "job waits for a signal that it has": """with told as (
             insert into pgqueue.signals (job_id, name) select job_id, 'a' from pgqueue.blocked)
         update pgqueue.blocked set reason = 'signal', signal = 'a', flags = 256""",
+    "parked job without a gate": "update pgqueue.blocked set reason = 'limit'",
+    "place of an attempt that does not run": """insert into pgqueue.slots (job_id, token, gate)
+        values (gen_random_uuid(), 1, '1')""",
+    "running job holds no place in spite of its mark": """update pgqueue.running
+        set flags = flags | 32""",
+    "gate has room, and nobody is told": """update pgqueue.blocked
+        set reason = 'limit', gate = '999999', pos = 1, ready_at = now()""",
+    "ordered job out of its order": "update pgqueue.jobs set ordering_key = 'k'",
+    "place in an order without a job": """insert into pgqueue.ordered_jobs (gate, job_id)
+        values ('0::k', gen_random_uuid())""",
+    "blocked by a hook without its mark": "update pgqueue.blocked set reason = 'hook'",
+    "held job that is not blocked": "update pgqueue.ready set flags = flags | 1024",
+    "hook call for a job that is not finished": """insert into pgqueue.hook_calls
+        select job_id, 's', 'f', 1, now(), 'e' from pgqueue.running limit 1""",
     "one token, two attempts": """insert into pgqueue.attempts (job_id, token, attempt, outcome)
         select job_id, token, attempt, 'lost' from pgqueue.running limit 1""",
     "attempts or results without a job": """insert into pgqueue.job_results
