@@ -107,12 +107,14 @@ revoke all on function pgqueue.refuse_job_type(text) from public;
 --
 -- The short way: a statement of one plain row, of a type that a worker or an operator has registered. Plain = every column
 -- that is rarely used is NULL, and what is given is so small that no limit can be broken (in bytes, tighter than job_limit(),
--- which the long way asks). What a feature wants of it:
+-- which the long way asks): keys and queue of at most 63 bytes, a payload of at most 2 kB. What a feature wants of it:
 --   a column of jobs that makes a job odd     joins the list of num_nonnulls()
 --   a job type that needs more than a place   gets a bit in job_types.detour: all its jobs take the long way
 -- Nothing else belongs there: each function or operator in a statement costs 2,400 instructions to set up, each further table 15,000.
--- One INSERT of one row (PostgreSQL 18, callgrind): 440,000 instructions with the long way alone, 250,000 with the short one;
--- the same row in a plain table 67,000, in jobs without the trigger 92,000, with a trigger that does nothing 104,000.
+-- One INSERT of one row (PostgreSQL 18, callgrind): 440,000 instructions with the long way alone, 259,000 with the short one, 520,000
+-- when the short one refuses; with a key 453,000 -> 274,000. The same row in a plain table 67,000, in jobs without the trigger 92,000,
+-- with a trigger that does nothing 104,000, with one bare INSERT into ready 169,000. At 32 producers the rate follows these
+-- numbers alone: ready without its indexes, unlogged, or without its sequence takes as many per second.
 --
 -- The long way: all else. The lateral lookup with LIMIT keeps arrival order and one plan at every size of job_types. The loop over
 -- RETURNING costs a single-row INSERT less than an aggregate over a CTE. Past 16 queues ring() rings them all: no need to collect more.
@@ -125,17 +127,19 @@ as $$
 declare
     v_first text;
 begin
-    insert into pgqueue.ready (job_id, queue, priority, job_type)
-    select n.id, coalesce(n.queue, t.queue, 'default'), n.priority, n.job_type
+    insert into pgqueue.ready (job_id, queue, priority, job_type, flags)
+    select n.id, coalesce(n.queue, t.queue, 'default'), n.priority, n.job_type, case when n.unique_key is null then 0 else 1 end
     from inserted n
     cross join lateral (
         select jt.queue from pgqueue.job_types jt where jt.job_type = n.job_type and jt.plain limit 1
     ) t
     where num_nonnulls((select true from inserted limit 1 offset 1),
-            n.run_at, n.expires_at, n.max_attempts, n.timeout, n.idempotency_key, n.unique_key, n.tenant_id, n.headers,
+            n.run_at, n.expires_at, n.max_attempts, n.timeout, n.tenant_id, n.headers,
             n.notify, n.feed, n.callback_url, n.callback_of, n.depends_on, n.on_parent_failure,
             n.concurrency_key, n.ordering_key, n.ordering_on_failure, n.batch_id, n.deadline_at) = 0
-        and (n.queue is null or octet_length(n.queue) between 1 and 63)
+        -- least() and greatest() pass over NULLs.
+        and (least(n.queue, n.idempotency_key, n.unique_key) > '') is not false
+        and (greatest(octet_length(n.queue), octet_length(n.idempotency_key), octet_length(n.unique_key)) <= 63) is not false
         and n.priority = any ('{0,1,2,3}')
         -- Of all that jsonb can hold objects sort last.
         and n.payload >= '{}' and pg_column_size(n.payload) <= 2048 and pg_column_compression(n.payload) is null
@@ -242,8 +246,10 @@ begin
     end if;
 
     -- ring() written out for the one queue that most statements feed.
-    if not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first)) and pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('pgqueue', 'ring ' || hashtext(v_first));
+    if not pg_try_advisory_xact_lock_shared(7067001, hashtext(v_first)) then
+        if pg_notification_queue_usage() < 0.5 then
+            perform pg_notify('pgqueue', 'ring ' || hashtext(v_first));
+        end if;
     end if;
     return null;
 end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -126,8 +126,8 @@ _RARE = {
     "expires_at": "'2100-01-01'",
     "max_attempts": "1",
     "timeout": "'1 s'",
-    "idempotency_key": "'k'",
-    "unique_key": "'k'",
+    "idempotency_key": "repeat('k', 64)",
+    "unique_key": "repeat('k', 64)",
     "tenant_id": "'t'",
     "headers": "'{}'",
     "notify": "true",
@@ -164,6 +164,7 @@ def test_a_plain_row_takes_the_short_way(db: Db) -> None:
 
     assert _takes_the_short_way(db)
     assert _takes_the_short_way(db, ", queue, priority, payload", """, 'r', 0, '{"a": 1}'""")
+    assert _takes_the_short_way(db, ", idempotency_key, unique_key", ", repeat('i', 63), 'u'")
     assert rare == []
     assert not _takes_the_short_way(db, "", "), ('t'")
 
@@ -180,10 +181,11 @@ def test_no_job_takes_the_short_way_past_what_its_type_wants(db: Db, change: str
 def test_both_ways_put_a_plain_row_in_the_same_place(db: Db) -> None:
     """The row of ready differs in its id, its position and its time only."""
     db.execute("insert into pgqueue.job_types (job_type) values ('t')")
+    given: dict[str, Any]
     for given in ({}, {"queue": "q"}, {"priority": 0}, {"payload": {"a": "x" * 3000}}):
-        insert(db, **given)
+        insert(db, **given, unique_key=f"{list(given)} short")
         db.execute("update pgqueue.job_types set detour = 1")
-        insert(db, **given)
+        insert(db, **given, unique_key=f"{list(given)} long")
         db.execute("update pgqueue.job_types set detour = 0")
     rows = db.execute(
         """select queue, priority, job_type, flags, attempts, expires_at
