@@ -40,11 +40,13 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 	$(call step,demo,$(BIN)/pgqueue demo)
 
 # Each runs one application of workers/ end to end and cleans up.
-APPS := market numbers tasks
+APPS := market numbers engine tasks warehouse
 .PHONY: $(APPS)
 market: ## Market data is collected twice; the second time changes nothing
 numbers: ## Work is demanded, computed once, and found again by time
 tasks: ## A SQL function, a webhook and a command, chosen from lists, as jobs
+engine: ## Orders and valuations of a .NET application, each once
+warehouse: ## Files of products and stock, a report, the pages of an API
 $(APPS): $(STAMP)
 	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)
 
