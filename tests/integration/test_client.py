@@ -79,6 +79,7 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
     later = dt.datetime(2031, 5, 4, 3, 2, 1, tzinfo=dt.UTC)
     job_id = uuid.uuid4()
     parent = client.enqueue("parent")
+    batch = client.open_batch()
 
     served = client.enqueue(
         "create_orders",
@@ -99,6 +100,11 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
         callback_url="https://a.example/",
         depends_on=[parent],
         on_parent_failure="run",
+        batch_id=batch,
+        deadline_at=later + dt.timedelta(days=2),
+        concurrency_key="customer",
+        ordering_key="order",
+        ordering_on_failure="block",
     )
 
     with db.cursor(row_factory=dict_row) as cursor:
@@ -112,6 +118,11 @@ def test_every_option_reaches_the_job(client: Client, db: psycopg.Connection[Any
         "callback_of": None,
         "depends_on": [parent],
         "on_parent_failure": "run",
+        "batch_id": batch,
+        "deadline_at": later + dt.timedelta(days=2),
+        "concurrency_key": "customer",
+        "ordering_key": "order",
+        "ordering_on_failure": "block",
         "id": job_id,
         "job_type": "create_orders",
         "queue": "imports",

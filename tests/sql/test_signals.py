@@ -169,6 +169,38 @@ def test_signals_stay_through_retries_and_lost_workers(db: Db) -> None:
     )
 
 
+def test_a_waiting_job_leaves_its_place_under_a_limit_to_others(db: Db) -> None:
+    """It does not run; when it is told, it waits for its turn like any other."""
+    db.execute("select pgqueue.set_limit('job_type', 't', p_max_running => 1)")
+    by = worker(db)
+    first, second = insert(db), insert(db)
+    (job,) = claim(db, by)
+    db.execute("select pgqueue.pause_until(%s, %s, 'approved')", job.owned)
+    (other,) = claim(db, by)
+    _signal(db, first)
+    meanwhile = claim(db, by)
+    db.execute("select pgqueue.complete(%s, %s)", other.owned)
+    (again,) = claim(db, by)
+
+    assert (job.job_id, other.job_id, meanwhile, again.job_id) == (first, second, [], first)
+    assert _told(again) == {"approved": None}
+
+
+def test_a_waiting_job_holds_its_ordering_key(db: Db) -> None:
+    """The next one of the key comes when it has finished."""
+    first, second = (insert(db, ordering_key="k") for _ in range(2))
+    by = worker(db)
+    (job,) = claim(db, by)
+    db.execute("select pgqueue.pause_until(%s, %s, 'approved')", job.owned)
+    meanwhile = claim(db, by)
+    _signal(db, first)
+    (again,) = claim(db, by)
+    db.execute("select pgqueue.complete(%s, %s)", again.owned)
+
+    assert (meanwhile, again.job_id) == ([], first)
+    assert [one.job_id for one in claim(db, by)] == [second]
+
+
 def test_a_cancel_request_wins_over_the_wait(db: Db) -> None:
     """As it does over a snooze."""
     job = run_one(db)
