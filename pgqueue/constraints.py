@@ -65,7 +65,6 @@ IN_WORDS: dict[str, str] = {
     "settings_backoff_factor_check": _BACKOFF_FACTOR,
     "settings_backoff_cap_check": _BACKOFF_CAP,
     "settings_retention_check": _RETENTION,
-    "settings_aging_check": "aging must be from 1 second to 365 days",
     "settings_timeout_grace_check": "timeout_grace must not be negative",
     "queues_queue_check": _QUEUE,
     "tenants_tenant_id_check": _TENANT,

@@ -31,7 +31,6 @@ comment on column pgqueue.settings.retention is 'How long finished jobs are kept
 comment on column pgqueue.settings.timeout_grace is 'How long after its deadline a running job is left to its worker.';
 
 comment on column pgqueue.settings.limited is 'True: there are limits or ordering keys, and claims look at them. Set by itself.';
-comment on column pgqueue.settings.aging is 'A job that waited so long is claimed as if its priority were one level higher, after twice that two; NULL = never.';
 
 comment on table pgqueue.job_types is 'What is known about job types. Workers declare them at start; operators change them with pgqueue.set_job_type(). NULL = the setting holds.';
 comment on column pgqueue.job_types.job_type is 'The type.';

@@ -229,7 +229,7 @@ declare
     v_started bigint := 0;
     v_now bigint;
     v_parked integer := 0;
-    v_left uuid[] := '{}';
+    v_left uuid[] := array[]::uuid[];
     v_pick integer := p_limit;
     v_again boolean := pgqueue.open_gates();
 begin

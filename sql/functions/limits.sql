@@ -192,7 +192,7 @@ declare
     v_room record;
     v_want integer;
     v_out text[];
-    v_queues text[] := '{}';
+    v_queues text[] := array[]::text[];
 begin
     select array_agg(x.tid), array_agg(x.gate) into v_tids, v_due
     from (
@@ -250,8 +250,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_gate text;
-    v_tried text[] := '{}';
-    v_held text[] := '{}';
+    v_tried text[] := array[]::text[];
+    v_held text[] := array[]::text[];
 begin
     foreach v_gate in array p_gates loop
         if v_gate <> all (v_tried) then

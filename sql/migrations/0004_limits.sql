@@ -3,9 +3,7 @@
 insert into pgqueue.migrations (version, name) values (4, 'limits');
 
 alter table pgqueue.settings
-    add column limited boolean not null default false,
-    add column aging interval,
-    add constraint settings_aging_check check (aging between interval '1 second' and interval '365 days');
+    add column limited boolean not null default false;
 
 alter table pgqueue.jobs
     add column concurrency_key text,

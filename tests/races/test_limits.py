@@ -95,20 +95,23 @@ def test_ordered_jobs_start_in_order_whoever_runs_them(
     seed = random.randrange(2**32)  # noqa: S311
     db = open_session()
     db.execute("select pgqueue.set_settings(p_max_attempts => 100, p_backoff_base => '1 ms')")
-    rows = [{"job_type": "t", "ordering_key": f"o{n % 12}"} for n in range(_JOBS)]
+    rows = [
+        {"job_type": "t", "ordering_key": f"o{n % 12}", "payload": {"n": n}} for n in range(_JOBS)
+    ]
     db.execute("select pgqueue.enqueue_many(%s)", (json.dumps(rows),))
     sessions.together([partial(_work, open_session, f"{seed} {n}", ["default"]) for n in range(8)])
     overlaps = value(
         db,
         """select count(*) from (
-            select lag(x.last) over (partition by x.ordering_key order by x.id) > x.first as early
+            select lag(x.last) over (partition by x.ordering_key order by x.n) > x.first as early
             from (
-                select j.ordering_key, j.id, least(f.started_at, min(a.started_at)) as first,
+                select j.ordering_key, (j.payload ->> 'n')::integer as n,
+                    least(f.started_at, min(a.started_at)) as first,
                     f.finished_at as last
                 from pgqueue.jobs j
                 join pgqueue.finished f on f.job_id = j.id
                 left join pgqueue.attempts a on a.job_id = j.id
-                group by j.ordering_key, j.id, f.started_at, f.finished_at) x) y
+                group by j.ordering_key, j.payload, f.started_at, f.finished_at) x) y
         where y.early""",
     )
 

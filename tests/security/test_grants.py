@@ -134,8 +134,7 @@ _HIDDEN_FROM_PRODUCER = {
         operator_managed registered_at detour plain"""
     ),
     "settings": _set(
-        "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace"
-        " limited aging"
+        "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace limited"
     ),
     "job_status": _set(""),
     "job_timeline": _set(""),
