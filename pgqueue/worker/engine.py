@@ -9,6 +9,7 @@ The engine: one task that decides when to claim, when to report and when to slee
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ __all__ = ["Engine"]
 SATURATED_SECONDS = 60.0
 # No pause between two looks is shorter, whatever the doorbell says.
 PAUSE_SECONDS_MIN = 0.002
+# Who sits so far back polls half as often: a bench of 64 makes 4 polls a second instead of 13.
+PATIENT_SEATS = 8
 
 _logger = logging.getLogger("pgqueue.worker")
 
@@ -53,6 +56,7 @@ class Engine:
         stream: How densely jobs come.
         concurrency: How many jobs run at once.
         poll_seconds: How often to look without being rung.
+        alike: Whether the other workers of our queues could claim whatever we could.
         drain: Stop when the queues are empty.
         on_drained: Called then.
 
@@ -73,6 +77,7 @@ class Engine:
         stream: Stream,
         concurrency: int,
         poll_seconds: float,
+        alike: Callable[[], bool],
         drain: bool,
         on_drained: Callable[[], None],
     ) -> None:
@@ -87,6 +92,7 @@ class Engine:
         self._stream = stream
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
+        self._alike = alike
         self._poll_at = 0.0
         self._drain = drain
         self._on_drained = on_drained
@@ -144,8 +150,12 @@ class Engine:
             await self.signal.wait()
         elif self._bell is not None and self._bell.resting:
             await self._rest(self._bell, room)
-        elif not await self._last_words(room) and not await self._claim(room, sweep=False):
-            await self._idle(room)
+        elif not await self._last_words(room):
+            found = await self._claim(room, sweep=False)
+            if not found:
+                await self._idle(room)
+            elif found < self._exchange.limit(room):
+                await self._gather()
 
     def _room(self) -> int:
         if not self.claiming or not self._membership.valid:
@@ -173,12 +183,12 @@ class Engine:
             else:
                 await self._look(bell, room)
         elif now >= self._poll_at:
-            self._poll_at = now + jittered(self._poll_seconds)
+            self._poll_at = now + self._poll_pause(bell)
             self._exchange.rest()
             if bell.benched:
-                # The doorman may have died: try for its place.
+                # The doorman may have died, or be suspended: try for its place, and look.
                 await bell.leave(pass_on=False)
-                await self._lie_down(bell, room)
+                await self._lie_down(bell, room, polling=True)
             else:
                 # Look first: a dead doorbell takes its deadline to be found dead.
                 await self._look(bell, room)
@@ -194,7 +204,7 @@ class Engine:
         """
         Report the last ending when more is not expected: at the door, with the claim made there.
 
-        For workers of one slot, of which many may be idle: 16 of them made 4.0 claims per job, 3.15
+        For workers of one slot, of which many may be idle: 16 of them made 4.0 claims per job, 2.0
         so.
         """
         if self._bell is None or self._executor.runs or not self._outbox or self._stream.dense:
@@ -213,17 +223,42 @@ class Engine:
             pause = min(self._bell.retry_seconds, jittered(self._poll_seconds))
             await self._pause(max(pause, PAUSE_SECONDS_MIN))
 
+    async def _gather(self) -> None:
+        """
+        Jobs come one by one: let some more come and end before the next round trip.
+
+        1,000 jobs/s: a job costs 0.25 of a worker's transactions instead of 0.53, and 0.24 ms of
+        the server's CPU for them instead of 0.37; it starts 1 ms later.
+        """
+        if self._stream.dense:
+            await asyncio.sleep(self._stream.pause)
+            # What has ended meanwhile is reported now.
+            self.signal.clear()
+
     async def _pause(self, seconds: float) -> None:
         if not self._drained():
             await self.signal.wait(seconds)
 
-    async def _lie_down(self, bell: Doorbell, room: int) -> int | None:
-        """Take a place at every queue, and claim once more: how many; None = impossible now."""
+    async def _lie_down(self, bell: Doorbell, room: int, *, polling: bool = False) -> int | None:
+        """
+        Take a place at every queue; how many jobs were found then, None = impossible now.
+
+        Who has a door claims once more. Who has not leaves that to those who have: each claims
+        after it got the door and passes on what it cannot take. Proved by tests/model/bell.py.
+        """
         if not await bell.rest():
             return None
-        self._poll_at = time.monotonic() + jittered(self._poll_seconds)
+        self._poll_at = time.monotonic() + self._poll_pause(bell)
+        if bell.seat and self._alike() and not polling:
+            if self._outbox:
+                await self._report()
+            return 0
         reach("before_last_claim")
         return await self._look(bell, room)
+
+    def _poll_pause(self, bell: Doorbell) -> float:
+        patience = 1 + bell.seat / PATIENT_SEATS if self._alike() else 1.0
+        return jittered(self._poll_seconds * patience)
 
     async def _look(self, bell: Doorbell, room: int) -> int:
         """Claim from a place at the doors, and get up if there is more; how many were found."""
