@@ -76,6 +76,7 @@ def test_producers_workers_and_maintenance_at_once_stay_within_the_quota(
             *[partial(_work, open_session(), 10) for _ in range(2)],
         ]
     )
+    counts[0] += _fill(db, 40)  # the workers may have been faster
     waiting = sum(counts[:6]) - sum(counts[6:])
 
     assert 20 <= waiting <= 20 + 6

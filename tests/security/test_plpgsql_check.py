@@ -32,10 +32,11 @@ _CHECK = """
 
 @pytest.fixture
 def checked(db: Db) -> Db:
-    """The database with the extension in it."""
+    """The database with the extension in it, and with the trigger that comes with a fair queue."""
     if value(db, "select count(*) from pg_available_extensions where name = 'plpgsql_check'") == 0:
         pytest.skip("plpgsql_check is not there: PG=15 and apt install postgresql-15-plpgsql-check")
     db.execute("create extension plpgsql_check")
+    db.execute("select pgqueue.set_fairness('default')")
     return db
 
 

@@ -196,6 +196,15 @@ insert into pgqueue_bench.plain (job_type, payload) select 'bench_noop', '{"n": 
 -- name: script_select_jobs
 insert into pgqueue.jobs (job_type, payload) select 'bench_noop', '{"n": 1}' from generate_series(1, 100);
 
+-- name: script_tenant_jobs
+insert into pgqueue.jobs (job_type, payload, tenant_id) select 'bench_noop', '{"n": 1}', 'a' from generate_series(1, 100);
+
+-- name: take_turns
+select pgqueue.set_fairness('default');
+
+-- name: set_quota
+select pgqueue.set_tenant_quota('a', 10000000);
+
 -- name: script_exchange
 select coalesce(array_agg(e.job_id) filter (where e.refused is null), '{}')::text as ids,
     coalesce(array_agg(e.token) filter (where e.refused is null), '{}')::text as tokens,

@@ -54,6 +54,20 @@ def cases(settings: BenchSettings) -> list[Case]:
         # JSON in, ids out: its floor is what a client would send otherwise.
         _case(f"enqueue_many() of {_MANY:,} jobs", _many, f"plain table, {values}"),
     ]
+    # What turns and quotas cost, beside the first of the three.
+    found += [
+        replace(
+            _case(
+                f"{whose}, {select}", partial(_tenants, prepare=prepare), f"plain table, {select}"
+            ),
+            aims=(),
+        )
+        for whose, prepare in (
+            ("one tenant", None),
+            ("one tenant in a fair queue", "take_turns"),
+            ("one tenant with a quota", "set_quota"),
+        )
+    ]
     return [replace(case, seconds=settings.seconds + 0.2) for case in found]
 
 
@@ -74,6 +88,12 @@ def _scripted(stage: Stage, *, script: str, rows: int) -> list[Figure]:
     wal = stage.counters().wal - before.wal
     stored = stage.value("count_plain" if script.endswith("plain") else "count_jobs")
     return [Figure("rate", rate, "jobs/s"), Figure("WAL", wal / stored, "B/job")]
+
+
+def _tenants(stage: Stage, *, prepare: str | None) -> list[Figure]:
+    if prepare is not None:
+        stage.execute(prepare)
+    return _scripted(stage, script="tenant_jobs", rows=_SELECTED_ROWS)
 
 
 def _copied(stage: Stage, *, query: str) -> list[Figure]:
