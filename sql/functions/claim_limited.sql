@@ -85,9 +85,9 @@ declare
     v_fate text;
     v_blocker text;
 begin
-    slot_jobs := '{}';
-    slot_gates := '{}';
-    held := '{}';
+    slot_jobs := array[]::uuid[];
+    slot_gates := array[]::text[];
+    held := array[]::text[];
     at := clock_timestamp();
     select array_agg(x.n order by x.n, x.gate), array_agg(x.gate order by x.n, x.gate)
     into v_of, v_gate

@@ -210,7 +210,7 @@ begin
     where o.ctid = any (array(select u.tid from unnest(v_tids, v_due) as u (tid, gate) where u.gate = any (v_held)));
     for v_room in select * from pgqueue.gate_room(v_held) loop
         v_want := least(v_room.room, p_limit);
-        v_out := '{}';
+        v_out := array[]::text[];
         if v_want > 0 then
             v_out := array(select q from pgqueue.let_out(v_room.gate, v_want, v_room.head) q);
             v_queues := v_queues || v_out;

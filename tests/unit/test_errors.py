@@ -30,7 +30,7 @@ from pgqueue.errors import (
 JOB = UUID("0196d4d2-0000-7000-8000-000000000001")
 FOLDER = Path(__file__).parents[2] / "sql"
 SQL = FOLDER / "functions" / "base.sql"
-TABLES = FOLDER / "migrations" / "0001_core.sql"
+TABLES = "\n".join(file.read_text() for file in sorted(FOLDER.glob("migrations/*.sql")))
 LIMITS = FOLDER / "functions" / "route.sql"
 
 
@@ -196,7 +196,7 @@ def test_an_argument_that_our_functions_refuse_is_a_usage_error() -> None:
 
 def _conditions() -> dict[str, str]:
     """The CHECKs of the tables, and what pgqueue.job_limit() looks at in the place of CHECKs."""
-    checks = re.findall(r"constraint (\w+) check \((.*)\),?$", TABLES.read_text(), re.MULTILINE)
+    checks = re.findall(r"constraint (\w+) check \((.*)\),?$", TABLES, re.MULTILINE)
     source = LIMITS.read_text()
     begin, end = source.index("select case") + len("select case"), source.index("    end;\nend;")
     parts = re.split(r"then '(jobs_\w+)'", re.sub(r"--.*", "", source[begin:end]))
@@ -207,7 +207,7 @@ def _conditions() -> dict[str, str]:
 
 def test_every_check_that_a_producer_meets_is_in_words() -> None:
     """No limit of jobs or job_types is missing; none is told that is not there."""
-    checks = set(re.findall(r"constraint (\w+) check", TABLES.read_text())) | set(_conditions())
+    checks = set(re.findall(r"constraint (\w+) check", TABLES)) | set(_conditions())
 
     assert {name for name in checks if name.startswith(("jobs_", "job_types_"))} <= set(IN_WORDS)
     assert set(IN_WORDS) <= checks

@@ -174,7 +174,9 @@ def test_a_service_in_trouble_is_asked_again_with_backoff(
     )
     drain(market.db, load_app(APP), advance=True)
 
-    assert (told.status, error) == ("retrying", code)
+    # A backoff is drawn from 0 s on: it may have run again by then.
+    assert told.status in {"retrying", "succeeded"}
+    assert error == code
     assert len(market.rows()["asset_rankings"]) == 11
 
 
