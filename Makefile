@@ -40,8 +40,10 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 	$(call step,demo,$(BIN)/pgqueue demo)
 
 # Each runs one application of workers/ end to end and cleans up.
-APPS := tasks
+APPS := numbers tasks
 .PHONY: $(APPS)
+numbers: ## Work is demanded, computed once, and found again by time
+tasks: ## A SQL function, a webhook and a command, chosen from lists, as jobs
 $(APPS): $(STAMP)
 	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)
 

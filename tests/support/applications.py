@@ -102,9 +102,10 @@ def survive_kill(
     app: str,
     job_id: Any,
     *,
-    middle: Callable[[], object],
+    middle: Callable[[], object] = lambda: None,
     after: Callable[[], object] = lambda: None,
     environment: Mapping[str, str] | None = None,
+    pause: str | None = None,
 ) -> Ended:
     """
     Kill the worker with -9 when it is in the middle of a job; another one finishes it.
@@ -117,18 +118,18 @@ def survive_kill(
         job_id: The job.
         middle: Returns when the worker is in the middle.
         after: Called when it is dead: what it saw and what it left.
-        environment: More variables.
+        environment: More variables, for both workers.
+        pause: Also wait until the worker stands at this place of pgqueue/_pause.py.
     """
-    options: dict[str, Any] = {
-        "app": app,
-        "environment": environment,
-        "lease_seconds": _LEASE_SECONDS,
-        "poll_seconds": 0.2,
-    }
-    with worker_process(dsn, tmp, name="killed", **options) as killed:
+    options: dict[str, Any] = {"app": app, "lease_seconds": _LEASE_SECONDS, "poll_seconds": 0.2}
+    known = dict(environment or {})
+    doomed = known if pause is None else {**known, "PGQUEUE_TEST_PAUSE": pause}
+    with worker_process(dsn, tmp, name="killed", environment=doomed, **options) as killed:
         middle()
+        if pause is not None:
+            killed.says(f"paused {pause}")
         killed.process.kill()
         killed.ends()
     after()
-    with worker_process(dsn, tmp, name="heir", **options):
+    with worker_process(dsn, tmp, name="heir", environment=known, **options):
         return finishes(db, job_id)
