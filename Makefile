@@ -40,8 +40,9 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 	$(call step,demo,$(BIN)/pgqueue demo)
 
 # Each runs one application of workers/ end to end and cleans up.
-APPS := numbers tasks
+APPS := market numbers tasks
 .PHONY: $(APPS)
+market: ## Market data is collected twice; the second time changes nothing
 numbers: ## Work is demanded, computed once, and found again by time
 tasks: ## A SQL function, a webhook and a command, chosen from lists, as jobs
 $(APPS): $(STAMP)

@@ -1,0 +1,1 @@
+select pgqueue.run_schedule_now('top_coins_collection') is not null as runs;
