@@ -48,6 +48,13 @@ tasks: ## A SQL function, a webhook and a command, chosen from lists, as jobs
 $(APPS): $(STAMP)
 	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)
 
+# The two halves of workers/numbers, on the database that PGQUEUE_DSN names.
+.PHONY: produce consume
+produce: $(STAMP) ## Demand work of workers/numbers; ARGS='--count 100'
+	$(call step,produce,$(BIN)/python -m workers.numbers produce $(ARGS))
+consume: $(STAMP) ## Run a worker of workers/numbers until Ctrl-C; ARGS=--drain: until nothing is left
+	$(call step,consume,$(BIN)/python -m workers.numbers consume $(ARGS))
+
 .PHONY: test
 test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
 	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest -n auto $(ARGS))

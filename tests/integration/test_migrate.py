@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgqueue import calls
@@ -21,26 +19,9 @@ from tests.support.databases import violations
 from tests.support.psql import PsqlError, psql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.cluster import Cluster
 
 VERSION = manifest().version
-
-
-@pytest.fixture
-def plain_owner(cluster: Cluster, empty_dsn: str) -> Iterator[str]:
-    """Conninfo of the empty database as its owner, who is no superuser and creates no roles."""
-    name, database = f"pgqueue_test_owner_{os.getpid()}", conninfo_to_dict(empty_dsn)["dbname"]
-    names = {"role": sql.Identifier(name), "db": sql.Identifier(str(database))}
-    with psycopg.connect(cluster.dsn(cluster.maintenance_dbname), autocommit=True) as admin:
-        admin.execute(sql.SQL("create role {role} login password 'x'").format(**names))
-        admin.execute(sql.SQL("alter database {db} owner to {role}").format(**names))
-        yield make_conninfo(empty_dsn, user=name, password="x")
-        admin.execute(sql.SQL("alter database {db} owner to current_user").format(**names))
-        with psycopg.connect(empty_dsn, autocommit=True) as inside:
-            inside.execute(sql.SQL("drop owned by {role} cascade").format(**names))
-        admin.execute(sql.SQL("drop role {role}").format(**names))
 
 
 def catalogue(dsn: str) -> list[Any]:

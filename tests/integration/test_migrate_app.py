@@ -6,19 +6,19 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict
 
 from pgqueue.cli.main import cli
 from pgqueue.errors import InvalidArgument, PermissionDenied, PgqueueError, SchemaMismatch
+from pgqueue.migrate import migrate
 from pgqueue.migrate_app import app_migration_sql, migrate_app
 from tests.support.psql import PsqlError, psql
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import psycopg
 
     from tests.conftest import Connect
 
@@ -109,6 +109,17 @@ def test_what_a_superuser_installs_belongs_to_the_schemas_owner(
     assert owners(db) == {"pgqueue_owner"}
 
 
+def test_the_owner_of_the_database_needs_no_other_right(shop: Path, plain_owner: str) -> None:
+    """He owns the schema pgqueue, and then the application's."""
+    assert shop.is_dir()
+    migrate(plain_owner)
+    migrate_app("shop", plain_owner)
+
+    with psycopg.connect(plain_owner) as conn:
+        assert owners(conn) == {conn.info.user}
+        assert conn.execute("select shop.orders_number()").fetchone() == (0,)
+
+
 def test_without_the_schema_pgqueue_the_error_says_what_to_run_first(
     shop: Path, empty_dsn: str
 ) -> None:
@@ -184,6 +195,7 @@ def test_the_script_does_the_same_once(shop: Path, dsn: str, db: Db) -> None:
     """A second run of it is refused; the one for the next version upgrades."""
     _, script = app_migration_sql("shop", everything=True)
     psql(dsn, script)
+    by_script = owners(db)
     with pytest.raises(PsqlError, match="upgrades shop from version 0, and found version 1"):
         psql(dsn, script)
     (shop / "0002_names.sql").write_text("alter table shop.orders add name text;")
@@ -191,6 +203,12 @@ def test_the_script_does_the_same_once(shop: Path, dsn: str, db: Db) -> None:
     since, upgrade = app_migration_sql("shop", dsn)
     psql(dsn, upgrade)
 
+    assert by_script == {
+        owner
+        for (owner,) in db.execute(
+            "select nspowner::regrole::text from pg_namespace where nspname = 'pgqueue'"
+        )
+    }
     assert since == 1
     assert "create table" not in upgrade
     assert recorded(db) == [("shop", 1, "0001_tables"), ("shop", 2, "0002_names")]

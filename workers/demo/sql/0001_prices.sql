@@ -14,4 +14,10 @@ create table demo.prices (
     constraint prices_currency_check check (currency ~ '^[A-Z]{3}$')
 );
 comment on table demo.prices is 'One price per article, as last imported.';
+comment on column demo.prices.sku is 'The article.';
+comment on column demo.prices.name is 'What it is called.';
+comment on column demo.prices.price is 'What it costs.';
+comment on column demo.prices.currency is 'In what; three letters.';
+comment on column demo.prices.valid_from is 'From this day on.';
+comment on column demo.prices.created_at is 'When it was first imported.';
 comment on column demo.prices.updated_at is 'When an import changed it; null while it is as first imported.';

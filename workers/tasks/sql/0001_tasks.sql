@@ -14,3 +14,8 @@ create table tasks.allowed_functions (
 );
 comment on table tasks.allowed_functions is 'What jobs of type sql_task may call: functions that take one jsonb and return jsonb.';
 comment on column tasks.allowed_functions.name is 'What a job names; nothing else of it reaches SQL as a name.';
+comment on column tasks.allowed_functions.function_schema is 'Where the function is.';
+comment on column tasks.allowed_functions.function_name is 'What it is called there.';
+comment on column tasks.allowed_functions.description is 'What for, as given to tasks.allow().';
+comment on column tasks.allowed_functions.allowed_at is 'When it was allowed last.';
+comment on column tasks.allowed_functions.allowed_by is 'The login that allowed it.';
