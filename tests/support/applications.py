@@ -106,6 +106,7 @@ def survive_kill(
     after: Callable[[], object] = lambda: None,
     environment: Mapping[str, str] | None = None,
     pause: str | None = None,
+    **more: Any,
 ) -> Ended:
     """
     Kill the worker with -9 when it is in the middle of a job; another one finishes it.
@@ -120,8 +121,10 @@ def survive_kill(
         after: Called when it is dead: what it saw and what it left.
         environment: More variables, for both workers.
         pause: Also wait until the worker stands at this place of pgqueue/_pause.py.
+        more: As WorkerSettings takes them.
     """
-    options: dict[str, Any] = {"app": app, "lease_seconds": _LEASE_SECONDS, "poll_seconds": 0.2}
+    timing = {"lease_seconds": _LEASE_SECONDS, "poll_seconds": 0.2}
+    options: dict[str, Any] = {"app": app, **timing, **more}
     known = dict(environment or {})
     doomed = known if pause is None else {**known, "PGQUEUE_TEST_PAUSE": pause}
     with worker_process(dsn, tmp, name="killed", environment=doomed, **options) as killed:

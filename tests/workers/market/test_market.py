@@ -74,13 +74,15 @@ class Market:
 
 @pytest.fixture
 def market(dsn: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
-    """With the application installed, and a service that knows twelve coins."""
+    """The application, whose schedules do not tick, and a service that knows twelve coins."""
     migrate_app(APP, dsn)
     coins = copy.deepcopy(sample())
     with web.pretending(answering(coins)) as service:
         found = Market(dsn, db, service, coins)
         for name, value in found.environment.items():
             monkeypatch.setenv(name, value)
+        for job_type in COLLECTIONS:
+            monkeypatch.setenv(f"{job_type.upper()}_ENABLED", "false")
         yield found
 
 
@@ -287,9 +289,10 @@ def test_schedules_have_six_fields_and_the_environment_has_the_last_word(
     """_SCHEDULE and _ENABLED; a tick of every second runs by itself, with _LIMIT."""
     environment = {
         **market.environment,
+        "TOP_COINS_COLLECTION_ENABLED": "true",
         "TOP_COINS_COLLECTION_SCHEDULE": "* * * * * *",
         "TOP_COINS_COLLECTION_LIMIT": "4",
-        "PRICE_COLLECTION_ENABLED": "false",
+        "CONTRACT_ADDRESSES_COLLECTION_ENABLED": "",
     }
     tick = "select job_id from pgqueue.schedule_runs where outcome = 'enqueued' order by tick_at"
     with worker_process(market.dsn, tmp_path, app=APP, environment=environment, poll_seconds=0.2):

@@ -15,6 +15,7 @@ from pgqueue.migrate_app import migrate_app
 from pgqueue.testing import drain
 from tests.support.applications import look, run_in_worker, survive_kill
 from tests.support.psql import REPOSITORY
+from tests.support.wait import eventually
 from tests.support.workers import enqueue
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ APP = "workers.numbers"
 
 
 @pytest.fixture
-def works(dsn: str, db: Db) -> Db:
-    """A connection to a database with the application."""
+def works(dsn: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> Db:
+    """A connection to a database with the application, whose producer does not tick."""
+    monkeypatch.setenv("PRODUCE_DEMANDS_ENABLED", "false")
     migrate_app(APP, dsn)
     return db
 
@@ -98,6 +100,45 @@ def test_a_worker_killed_before_the_commit_leaves_nothing_of_its_attempt(
     assert (ended.status, ended.attempt) == ("succeeded", 2)
     assert stored(works) == [(1000, 500500, "consumer")]
     assert events(works) == [("created", 2), ("finished", 2), ("started", 2)]
+
+
+def test_workers_killed_among_many_demands_lose_and_double_none(
+    works: Db, dsn: str, tmp_path: Path, connect: Connect
+) -> None:
+    """Each becomes one work, finished once, whoever computed it."""
+    held = create_work(works, 1000)
+    (first,) = works.execute("select job_id from numbers.works").fetchone() or (None,)
+    bounds = range(200)
+    ids = [first, *(enqueue(works, "work_demand", add_up_to=bound) for bound in bounds)]
+    # Its demand stands in the middle of its transaction until this lock is gone.
+    holder = connect(autocommit=False)
+    holder.execute("select from numbers.works where work_code = %s for update", [held])
+    seen: list[Any] = []
+
+    def killed() -> None:
+        seen.append(stored(works)[-1])
+        holder.rollback()
+
+    # The heir is killed, too, as soon as it has met that demand.
+    survive_kill(
+        dsn,
+        works,
+        tmp_path,
+        APP,
+        first,
+        middle=lambda: eventually(lambda: len(stored(works)) > 20, what="20 works"),
+        after=killed,
+        concurrency=2,
+    )
+    run_in_worker(dsn, works, tmp_path, APP, *ids)
+
+    assert seen == [(1000, None, "api")]
+    assert [(bound, total) for bound, total, _ in stored(works)] == [
+        (bound, bound * (bound + 1) // 2) for bound in (*bounds, 1000)
+    ]
+    assert works.execute(
+        "select event, count(*) from numbers.work_events group by event order by event"
+    ).fetchall() == [("created", 201), ("finished", 201), ("started", 201)]
 
 
 @pytest.mark.parametrize(
