@@ -40,7 +40,7 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 	$(call step,demo,$(BIN)/pgqueue demo)
 
 # Each runs one application of workers/ end to end and cleans up.
-APPS := market numbers engine tasks warehouse
+APPS := engine market numbers tasks warehouse
 .PHONY: $(APPS)
 market: ## Market data is collected twice; the second time changes nothing
 numbers: ## Work is demanded, computed once, and found again by time
