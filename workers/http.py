@@ -147,7 +147,7 @@ class HttpClient:
             raise BadAnswer(f"{what}: the answer broke off: {exc}") from exc
         except httpx.TransportError as exc:
             raise ServiceUnavailable(f"{what}: {str(exc) or type(exc).__name__}") from exc
-        _check_status(answer, content, what, self.service)
+        check_status(answer, content, what, self.service)
         return _value(content, what)
 
 
@@ -160,7 +160,16 @@ async def _read(answer: httpx.Response, what: str, bytes_max: int) -> bytes:
     return bytes(content)
 
 
-def _check_status(answer: httpx.Response, content: bytes, what: str, service: Service) -> None:
+def check_status(answer: httpx.Response, content: bytes, what: str, service: Service) -> None:
+    """
+    Make sure that *answer* is a success; raises what the module's docstring says.
+
+    Args:
+        answer: Its status and headers are looked at.
+        content: Its body, or what is known of it; a failure quotes the beginning.
+        what: The request, for messages.
+        service: How long to wait at most.
+    """
     status = answer.status_code
     if answer.is_success:
         return

@@ -106,6 +106,7 @@ def worker_process(
     tmp: Path,
     *,
     app: str = APP,
+    more_apps: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     until: str = "worker registered",
     wrapper: Sequence[str] = (),
@@ -118,6 +119,7 @@ def worker_process(
         dsn: Its database.
         tmp: Where its log goes.
         app: The module of its handlers.
+        more_apps: Modules of further handlers.
         environment: More variables.
         until: What it logs when it works.
         wrapper: Put before the command, for example to enter a network namespace.
@@ -125,7 +127,7 @@ def worker_process(
     """
     options.setdefault("name", "process")
     spec = {
-        "apps": [app],
+        "apps": [app, *more_apps],
         "settings": WorkerSettings(**options).to_json(),
         "log_level": "INFO",
         "log_json": False,
