@@ -40,7 +40,7 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 	$(call step,demo,$(BIN)/pgqueue demo)
 
 # Each runs one application of workers/ end to end and cleans up.
-APPS := tasks
+APPS := engine tasks warehouse
 .PHONY: $(APPS)
 $(APPS): $(STAMP)
 	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)

@@ -1,0 +1,91 @@
+"""What the environment says, read once per job; and whose job it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pgqueue import Fail
+from workers.environment import Environment
+
+if TYPE_CHECKING:
+    from pgqueue import JobContext
+
+__all__ = ["Settings", "folder_of", "tenant_of"]
+
+GIB = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    The settings of the application.
+
+    Attributes:
+        import_root: WAREHOUSE_IMPORT_ROOT; each tenant's files lie in a folder below. None: no
+            import from paths.
+        import_from: WAREHOUSE_IMPORT_FROM, such as `https://files.example.com/exports/`, several
+            with commas: files come from addresses that begin so, and from no others.
+        file_bytes_max: WAREHOUSE_FILE_BYTES_MAX; larger files are refused.
+        file_seconds: WAREHOUSE_FILE_SECONDS; a download may take so long.
+        chunk_rows: WAREHOUSE_CHUNK_ROWS; so many are stored, and the checkpoint moved, at once.
+        report_root: WAREHOUSE_REPORT_ROOT; where reports go, a folder per tenant.
+        report_url: WAREHOUSE_REPORT_URL; where readers find that folder. Empty: file://.
+        stock_url: WAREHOUSE_STOCK_URL; the API that sync_stock asks.
+        stock_key: WAREHOUSE_STOCK_KEY; sent to it as a bearer token, if there is one.
+    """
+
+    import_root: Path | None
+    import_from: tuple[str, ...]
+    file_bytes_max: int
+    file_seconds: float
+    chunk_rows: int
+    report_root: Path | None
+    report_url: str
+    stock_url: str
+    stock_key: str = field(repr=False)
+
+    @classmethod
+    def read(cls, environment: Environment | None = None) -> Settings:
+        """
+        Read the environment.
+
+        Raises:
+            ConfigurationError: A value makes no sense; names the variable.
+        """
+        given = environment or Environment("WAREHOUSE_")
+        return cls(
+            import_root=_folder(given, "IMPORT_ROOT"),
+            import_from=given.words("IMPORT_FROM"),
+            file_bytes_max=given.whole("FILE_BYTES_MAX", GIB, most=1024 * GIB),
+            file_seconds=given.seconds("FILE_SECONDS", 600.0),
+            chunk_rows=given.whole("CHUNK_ROWS", 10_000),
+            report_root=_folder(given, "REPORT_ROOT"),
+            report_url=given.text("REPORT_URL").rstrip("/"),
+            stock_url=given.url("STOCK_URL", "http://127.0.0.1:8761"),
+            stock_key=given.text("STOCK_KEY"),
+        )
+
+
+def tenant_of(ctx: JobContext) -> str:
+    """
+    Whose job this is: the row's tenant_id, which the payload cannot contradict.
+
+    Raises:
+        Fail: Nobody's.
+    """
+    if ctx.tenant is None:
+        raise Fail("the job has no tenant: set tenant_id", code="tenant_missing")
+    return ctx.tenant
+
+
+def folder_of(tenant: str) -> str:
+    """The name of a tenant's folder: one name whatever the tenant is called, `..` included."""
+    return quote(tenant, safe="").replace(".", "%2E")
+
+
+def _folder(given: Environment, name: str) -> Path | None:
+    text = given.text(name)
+    return Path(text).resolve() if text else None
