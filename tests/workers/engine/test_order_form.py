@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 
 from pgqueue.jsonio import load_payload
+from tests.support.cli import Cli
+from tests.support.psql import REPOSITORY
 from workers.engine import create_orders
 from workers.engine.order_form import NewOrder, OrderLine, check_orders
 
@@ -76,3 +78,11 @@ def test_the_second_order_with_a_reference_is_refused() -> None:
 
     assert list(good) == [0]
     assert [(one.index, one.code) for one in problems] == [(1, "duplicate_reference")]
+
+
+def test_the_dotnet_example_and_the_demo_enqueue_what_the_handlers_take() -> None:
+    """`pgqueue check` reads the C# and the SQL: columns, job types and payloads fit."""
+    folders = [REPOSITORY / "workers" / "engine" / name for name in ("data", "sql")]
+    done = Cli("")("check", "--strict", "--app", "workers.engine", *folders)
+
+    assert (done.exit_code, done.stdout) == (0, "")
