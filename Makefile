@@ -42,6 +42,8 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 # Each runs one application of workers/ end to end and cleans up.
 APPS := engine tasks warehouse
 .PHONY: $(APPS)
+engine: ## Orders and valuations of a .NET application, each once
+warehouse: ## Files of products and stock, a report, the pages of an API
 $(APPS): $(STAMP)
 	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)
 

@@ -61,7 +61,7 @@ async def calculate_asset_values(
     day = valued_on or (ctx.created_at or dt.datetime.now(dt.UTC)).astimezone(dt.UTC).date()
     wanted = await _known(ctx, symbols)
     began = time.monotonic()
-    prices = await fetch_prices(wanted, currency)
+    prices = (await fetch_prices({currency: wanted}))[currency]
     ctx.metrics.add("pricing_ms", round((time.monotonic() - began) * 1000))
     for symbol in wanted:
         if symbol not in prices:

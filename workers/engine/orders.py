@@ -104,14 +104,12 @@ def _drop(good: dict[int, NewOrder], fits: Any, code: str, message: str) -> list
 
 
 async def _prices(ctx: JobContext, orders: Iterable[NewOrder]) -> dict[str, dict[str, Decimal]]:
-    """Per currency, the price of each symbol; one question per currency."""
+    """Per currency, the price of each symbol."""
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for order in orders:
         wanted[order.currency].update(line.symbol for line in order.lines)
     began = time.monotonic()
-    prices = {
-        currency: await fetch_prices(symbols, currency) for currency, symbols in wanted.items()
-    }
+    prices = await fetch_prices(wanted)
     ctx.metrics.add("pricing_ms", round((time.monotonic() - began) * 1000))
     ctx.progress(50, "priced")
     return prices

@@ -9,31 +9,40 @@ A symbol that it does not know is left out. Prices may be strings or numbers; ne
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from workers.http import BadAnswer, HttpClient, Service
+from workers.http import BadAnswer, HttpClient, Service, ServiceUnavailable
 
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["fetch_prices"]
 
 # So that the address stays below 2,000 characters, which every server takes.
 SYMBOLS_PER_QUESTION = 80
+# All questions of a job: after 60 s without a statement the server ends the job's transaction.
+ALL_SECONDS = 45.0
 # numeric(20, 8) of engine.order_lines and engine.valuations
 PRICE_MAX = Decimal(10) ** 12
 PRICE_PLACES = 8
 
 
-async def fetch_prices(symbols: Iterable[str], currency: str) -> dict[str, Decimal]:
+async def fetch_prices(
+    wanted: Mapping[str, Iterable[str]],
+) -> dict[str, dict[str, Decimal]]:
     """
     Ask for prices; what the API does not know is left out.
 
+    Args:
+        wanted: Symbols by currency.
+
     Raises:
         BadAnswer: It answered with something else than prices.
+        ServiceUnavailable: It did not answer all questions in time.
         Exception: As workers.http says.
     """
     settings = Settings.read()
@@ -44,13 +53,22 @@ async def fetch_prices(symbols: Iterable[str], currency: str) -> dict[str, Decim
         headers=key,
         seconds=settings.pricing_seconds,
     )
+    prices: dict[str, dict[str, Decimal]] = {}
+    try:
+        async with asyncio.timeout(ALL_SECONDS), HttpClient(service) as client:
+            for currency, symbols in wanted.items():
+                prices[currency] = await _fetch(client, sorted(set(symbols)), currency)
+    except TimeoutError as exc:
+        raise ServiceUnavailable(f"pricing API: not done in {ALL_SECONDS:g} s") from exc
+    return prices
+
+
+async def _fetch(client: HttpClient, symbols: list[str], currency: str) -> dict[str, Decimal]:
     prices: dict[str, Decimal] = {}
-    async with HttpClient(service) as client:
-        wanted = sorted(set(symbols))
-        for start in range(0, len(wanted), SYMBOLS_PER_QUESTION):
-            some = wanted[start : start + SYMBOLS_PER_QUESTION]
-            answer = await client.get("/prices", symbols=",".join(some), currency=currency)
-            prices |= read_prices(answer, asked=set(some), currency=currency)
+    for start in range(0, len(symbols), SYMBOLS_PER_QUESTION):
+        some = symbols[start : start + SYMBOLS_PER_QUESTION]
+        answer = await client.get("/prices", symbols=",".join(some), currency=currency)
+        prices |= read_prices(answer, asked=set(some), currency=currency)
     return prices
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgqueue import Fail
 from pgqueue.calls import Call, run
+from pgqueue.calls.core import nothing
 from pgqueue.connection import connect
 
 from .rows import Problem
@@ -36,6 +37,10 @@ __all__ = ["PROBLEMS_KEPT", "Checkpoint", "ImportReport", "Place", "opened"]
 
 # Of so many refused rows a job tells each; of the others how many there are.
 PROBLEMS_KEPT = 100
+
+_STAGING = Call("select warehouse.open_staging()", (), nothing)
+# Of imports that nobody has touched for a month: their jobs have been removed as well.
+_FORGET = Call("select warehouse.forget_imports()", (), nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,7 @@ class Checkpoint:
         """
         count, refused, problems = 0, 0, list[Problem]()
         with self._connection.transaction():
+            run(self._connection, _STAGING)
             with self._connection.cursor().copy(kind.copy) as copy:
                 for row in rows:
                     count += 1
@@ -111,7 +117,7 @@ class Checkpoint:
                 noted,
                 there.done,
             )
-            run(self._connection, Call(kind.store, values, lambda _: None))
+            run(self._connection, Call(kind.store, values, nothing))
         self.place = there
 
     def report(self, ctx: JobContext) -> ImportReport:
@@ -126,6 +132,7 @@ class Checkpoint:
             Call("select * from warehouse.import_totals(%s)", (self._job_id,), list),
         )
         rows, created, updated, skipped, refused, problems = totals
+        run(self._connection, _FORGET)
         ctx.metrics.processed(rows)
         ctx.metrics.created(created)
         ctx.metrics.updated(updated)
@@ -171,5 +178,4 @@ def opened(ctx: JobContext, kind: str, *, source: str, fingerprint: str) -> Iter
                 code="source_changed",
                 item=source,
             )
-        run(connection, Call("select warehouse.open_staging()", (), lambda _: None))
         yield Checkpoint(connection, ctx.id, ctx.token, Place(reached, line, done))

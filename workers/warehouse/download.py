@@ -44,7 +44,10 @@ def downloaded(settings: Settings, url: str) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile(prefix="warehouse-") as file:
         try:
             # Redirects are not followed: they could lead to an address that is not allowed.
-            with httpx.stream("GET", url, timeout=SILENCE_SECONDS) as answer:
+            # Nor is it sent packed: a small part could unpack to more than fits into memory.
+            with httpx.stream(
+                "GET", url, timeout=SILENCE_SECONDS, headers={"accept-encoding": "identity"}
+            ) as answer:
                 if not answer.is_success:
                     service = Service(name="file server", url=url)
                     check_status(answer, b"", _WHAT, service)
@@ -63,7 +66,7 @@ def downloaded(settings: Settings, url: str) -> Iterator[IO[bytes]]:
 def _fetch(answer: httpx.Response, file: IO[bytes], settings: Settings) -> None:
     until = time.monotonic() + settings.file_seconds
     size = 0
-    for part in answer.iter_bytes():
+    for part in answer.iter_raw():
         size += len(part)
         if size > settings.file_bytes_max:
             raise too_large(settings.file_bytes_max)

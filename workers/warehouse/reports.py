@@ -85,6 +85,7 @@ def _written(path: Path, token: int) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The token: an attempt that was overtaken writes a file of its own.
     partial = path.with_name(f".{path.name}.{token}.partial")
+    _forget_killed(path, token)
     try:
         with partial.open("wb") as file:
             yield file
@@ -98,6 +99,13 @@ def _written(path: Path, token: int) -> Iterator[IO[bytes]]:
         os.fsync(folder)  # the name, too
     finally:
         os.close(folder)
+
+
+def _forget_killed(path: Path, token: int) -> None:
+    """Remove what attempts before this one left when they were killed."""
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        if int(left.name.split(".")[-2]) < token:
+            left.unlink(missing_ok=True)
 
 
 def _url(settings: Settings, path: Path) -> str:

@@ -250,8 +250,10 @@ def _read_csv(lines: Lines, kind: Kind, header: Sequence[str]) -> Iterator[Row |
         except StopIteration:
             return
         except csv.Error as exc:
-            # The reader goes on behind the line where it noticed.
-            yield Problem(row, None, "bad_csv", f"not CSV: {exc}")
+            # The reader goes on behind the line where it noticed; a quote that is not closed
+            # swallows what csv takes for one field, at most 131,072 characters.
+            lost = f", nor the lines up to {lines.line}" if lines.line > row else ""
+            yield Problem(row, None, "bad_csv", f"not CSV{lost}: {exc}")
             continue
         if len(record) == width:
             values = [None if place is None else record[place] for place in places]

@@ -30,6 +30,7 @@ __all__ = ["Source", "local_file", "scanned"]
 
 # Smaller than a line may be: then a line within one block is short enough.
 BLOCK_BYTES = 256 * 1024
+_MISSING = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ def local_file(settings: Settings, tenant: str, path: str) -> Iterator[IO[bytes]
         # Opening a FIFO would wait for its writer; the last component may have become a link.
         number = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
-        raise Fail(f"cannot be read: {exc.strerror}", code="file_missing", item=path) from exc
+        code = "file_missing" if isinstance(exc, _MISSING) else "file_unreadable"
+        raise Fail(f"cannot be read: {exc.strerror}", code=code, item=path) from exc
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise Fail("this is no regular file", code="file_not_allowed", item=path)

@@ -62,7 +62,7 @@ def test_a_changed_file_updates_what_differs(warehouse: Warehouse) -> None:
 
 
 def test_a_killed_import_goes_on_behind_its_last_chunk(warehouse: Warehouse) -> None:
-    """Killed with -9 in the eleventh chunk: ten are there, and the heir's totals count all once."""
+    """Killed with -9 in the eleventh chunk of twenty: the heir's totals count every row once."""
     warehouse.file("products.csv", many(ROWS, bad_every=500))
     job_id = warehouse.enqueue("bulk_import", kind="products", path="products.csv")
     progress = "select lines, processed, created, refused from warehouse.import_progress"
@@ -77,6 +77,8 @@ def test_a_killed_import_goes_on_behind_its_last_chunk(warehouse: Warehouse) -> 
         def in_the_middle() -> None:
             waiting = "select from pg_stat_activity where wait_event_type = 'Lock'"
             eventually(lambda: warehouse.db.execute(waiting).fetchall(), what="it waits")
+            half = "select from pgqueue.job_status where progress between 49 and 51"
+            eventually(lambda: warehouse.db.execute(half).fetchall(), what="half is done")
 
         def when_dead() -> None:
             holder.rollback()

@@ -35,6 +35,19 @@ def told(found: list[Any]) -> list[Any]:
     return [(p.row, p.field, p.code) if isinstance(p, Problem) else p for p in found]
 
 
+def test_a_quote_that_is_not_closed_is_named_with_the_lines_that_it_swallowed() -> None:
+    """What follows is read again, also when it is the end of the file."""
+    many = "".join(f"A-{n},Saw,1,piece\n" for n in range(10_000))
+    found = read(f'{HEADER}B,"Nail,1,piece\n{many}')
+    (problem,) = (one for one in found if isinstance(one, Problem))
+    (last,) = read(HEADER + 'B,"Nail,1,piece\nC,Saw,1,piece\n')
+
+    assert (problem.row, problem.code) == (2, "bad_csv")
+    assert problem.message.startswith("not CSV, nor the lines up to ")
+    assert found[-1] == (10_002, "A-9999", "Saw", "1", "piece")
+    assert told([last]) == [(2, None, "bad_csv")]
+
+
 def test_columns_are_found_by_name_in_any_order() -> None:
     """Capitals, spaces and columns of others do not matter; a unit that is left out is a piece."""
     found = read("Remark, Price ,SKU,name\nnew,8.9, SAW ,Saw\n")

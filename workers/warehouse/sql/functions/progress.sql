@@ -123,8 +123,13 @@ returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-    with gone as (
-        delete from warehouse.import_progress i where i.updated_at < clock_timestamp() - p_age returning 1
+    with old as materialized (
+        -- Skip locked: two that clean up at once take each what the other has not.
+        select i.job_id from warehouse.import_progress i
+        where i.updated_at < clock_timestamp() - p_age
+        for update skip locked
+    ), gone as (
+        delete from warehouse.import_progress i using old where i.job_id = old.job_id returning 1
     )
     select count(*) from gone;
 $$;

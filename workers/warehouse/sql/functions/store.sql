@@ -2,14 +2,18 @@
 -- the same left alone. Of two rows with one key the later one counts. Rows are locked in the order of the key: imports that
 -- run at once never deadlock.
 
--- The staging tables of this session, emptied at each commit. They are the session's own: nobody else's rows are in them,
--- they leave no dead rows behind, and nothing of them is written to the WAL.
+-- Make the staging tables of this session unless it has them; they are emptied at each commit. They are the session's own:
+-- nobody else's rows are in them, they leave no dead rows behind, and nothing of them is written to the WAL. Called in each
+-- chunk's transaction: behind a transaction pooler the next one may have another session.
 create or replace function warehouse.open_staging()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if to_regclass('pg_temp.import_products') is not null then
+        return;
+    end if;
     create temporary table import_products (line bigint, sku text, name text, price numeric(12, 2), unit text) on commit delete rows;
     create temporary table import_stock (line bigint, sku text, location text, quantity integer) on commit delete rows;
 end
