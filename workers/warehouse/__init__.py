@@ -9,6 +9,7 @@ syncing.py     sync_stock: the pages of an API, a checkpoint with each page
 reports.py     export_report: a file that is there whole or not at all
 checkpoint.py  where an import stands; refuses an attempt that was overtaken
 sources.py     from where files may come, and what is refused before a row is read
+kinds.py       what is in a file: columns, and what their values look like
 rows.py        from lines to rows: pure functions, tested without a queue
 settings.py    what the environment says
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from pgqueue import JobContext
 
-    from .rows import Kind, Row
+    from .kinds import Kind
+    from .rows import Row
 
 __all__ = ["PROBLEMS_KEPT", "Checkpoint", "ImportReport", "Place", "opened"]
 

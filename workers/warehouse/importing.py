@@ -15,7 +15,8 @@ from pgqueue import Backoff, Fail, JobContext, job
 
 from .checkpoint import Checkpoint, ImportReport, Place, opened
 from .download import downloaded
-from .rows import KINDS, Lines, read_header, read_rows
+from .kinds import KINDS
+from .rows import Lines, read_header, read_rows
 from .settings import Settings, tenant_of
 from .sources import local_file, scanned
 

@@ -18,7 +18,8 @@ from pgqueue import Backoff, JobContext, job
 from workers.http import BadAnswer, HttpClient, Service
 
 from .checkpoint import ImportReport, Place, opened
-from .rows import KINDS, checked
+from .kinds import KINDS
+from .rows import checked
 from .settings import Settings, tenant_of
 
 if TYPE_CHECKING:

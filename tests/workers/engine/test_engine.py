@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.conftest import Connect
     from tests.support.sqljobs import Db
     from tests.support.web import Pretender
 
@@ -236,6 +238,30 @@ def test_bad_input_is_named_where_it_is(
         "field": "CustomerId",
     }
     assert [reference for reference, _, _ in orders_in(engine)] == ["SO-1", "SO-2"]
+
+
+def test_two_jobs_with_the_same_orders_create_each_once(engine: Db, connect: Connect) -> None:
+    """The second waits for the first, which it cannot see yet, and then finds its orders."""
+    lines = [{"symbol": "ACME", "quantity": 1, "unit_price": "2.5"}]
+    orders = [
+        {"reference": name, "customer_id": CUSTOMER, "currency": "EUR", "lines": lines}
+        for name in ("SO-2", "SO-1")
+    ]
+    store = """select reference, is_new, same from engine.store_orders(gen_random_uuid(), %s)
+        order by 1"""
+    first, second = connect(autocommit=False), connect()
+    created = first.execute(store, [json.dumps(orders)]).fetchall()
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(lambda: second.execute(store, [json.dumps(orders)]).fetchall())
+        waits = "select from pg_stat_activity where wait_event_type = 'Lock' and pid = %s"
+        pid = second.info.backend_pid
+        eventually(lambda: engine.execute(waits, (pid,)).fetchall(), what="the second waits")
+        first.commit()
+        found = there.result(20)
+
+    assert created == [("SO-1", True, True), ("SO-2", True, True)]
+    assert found == [("SO-1", False, True), ("SO-2", False, True)]
+    assert orders_in(engine) == [("SO-1", "2.50", 1), ("SO-2", "2.50", 1)]
 
 
 def test_a_disabled_job_type_is_refused_at_the_insert(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pgqueue import Fail
+from workers.warehouse.kinds import KINDS
 from workers.warehouse.rows import (
-    KINDS,
     LINE_BYTES_MAX,
     Format,
     Lines,
