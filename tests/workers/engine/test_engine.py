@@ -16,7 +16,7 @@ from pgqueue.migrate_app import migrate_app
 from tests.support.applications import finishes, look, run_in_worker, survive_kill
 from tests.support.receiver import receiving
 from tests.support.sqljobs import column, refused, row, value
-from tests.support.wait import eventually
+from tests.support.wait import waits_for_lock
 from tests.support.web import Answer, malformed, pretending, too_many
 from tests.support.workers import worker_process
 from workers.engine.demo import prices
@@ -165,8 +165,7 @@ def test_a_worker_killed_with_its_rows_written_leaves_them_to_its_heir(
         holder.execute("select from engine.assets where symbol = 'GOLD' for update")
 
         def in_the_middle() -> None:
-            waiting = "select from pg_stat_activity where wait_event_type = 'Lock'"
-            eventually(lambda: engine.execute(waiting).fetchall(), what="it waits for the lock")
+            waits_for_lock(engine, "engine.store_orders")
 
         def when_dead() -> None:
             holder.rollback()
@@ -253,9 +252,7 @@ def test_two_jobs_with_the_same_orders_create_each_once(engine: Db, connect: Con
     created = first.execute(store, [json.dumps(orders)]).fetchall()
     with ThreadPoolExecutor(1) as pool:
         there = pool.submit(lambda: second.execute(store, [json.dumps(orders)]).fetchall())
-        waits = "select from pg_stat_activity where wait_event_type = 'Lock' and pid = %s"
-        pid = second.info.backend_pid
-        eventually(lambda: engine.execute(waits, (pid,)).fetchall(), what="the second waits")
+        waits_for_lock(engine, "engine.store_orders")
         first.commit()
         found = there.result(20)
 

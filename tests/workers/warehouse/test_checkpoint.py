@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tests.support.sqljobs import claim_this, refused, row, run_one, value, worker, worker_dies
-from tests.support.wait import eventually
+from tests.support.wait import waits_for_lock
 
 if TYPE_CHECKING:
     from tests.conftest import Connect
@@ -42,9 +42,7 @@ def test_an_heir_goes_on_behind_the_chunk_that_a_zombie_commits_at_that_moment(
     again = claim_this(db, job.job_id, worker(db))
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(row, heir, BEGIN, *again.owned)
-        waits = "select from pg_stat_activity where wait_event_type = 'Lock' and pid = %s"
-        pid = heir.info.backend_pid
-        eventually(lambda: db.execute(waits, (pid,)).fetchall(), what="the heir waits")
+        waits_for_lock(db, "warehouse.begin_import")
         zombie.commit()
         went_on = found.result(20)
     with refused("PQ001"):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.applications import survive_kill
 from tests.support.sqljobs import column, refused, row, value
-from tests.support.wait import eventually
+from tests.support.wait import eventually, waits_for_lock
 from tests.support.web import Answer, pretending, too_many
 from tests.support.workers import worker_process
 from tests.workers.warehouse.stage import APP, PRODUCTS, many
@@ -75,8 +75,7 @@ def test_a_killed_import_goes_on_behind_its_last_chunk(warehouse: Warehouse) -> 
         )
 
         def in_the_middle() -> None:
-            waiting = "select from pg_stat_activity where wait_event_type = 'Lock'"
-            eventually(lambda: warehouse.db.execute(waiting).fetchall(), what="it waits")
+            waits_for_lock(warehouse.db, "warehouse.store_products")
             half = "select from pgqueue.job_status where progress between 49 and 51"
             eventually(lambda: warehouse.db.execute(half).fetchall(), what="half is done")
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.applications import survive_kill
 from tests.support.sqljobs import column, row, value
-from tests.support.wait import eventually
+from tests.support.wait import waits_for_lock
 from tests.support.web import Answer, broken, malformed, pretending, too_many
 from tests.workers.warehouse.stage import APP
 from workers.http import BadAnswer
@@ -91,7 +91,7 @@ def test_a_paced_sync_goes_on_at_its_page(stocked: Warehouse, api: Pretender) ->
         "service_unavailable",
         "bad_answer",
     ]
-    assert 0.9 < waits[0] < 10
+    assert waits[0] > 0.9
     assert (ended.status, ended.attempt, ended.counted) == ("partial", 4, (9, 0, 0))
 
 
@@ -109,8 +109,7 @@ def test_a_killed_sync_goes_on_at_its_page(stocked: Warehouse, api: Pretender) -
         )
 
         def in_the_middle() -> None:
-            waiting = "select from pg_stat_activity where wait_event_type = 'Lock'"
-            eventually(lambda: stocked.db.execute(waiting).fetchall(), what="it waits")
+            waits_for_lock(stocked.db, "warehouse.store_stock_levels")
 
         ended = survive_kill(
             stocked.dsn,
@@ -186,8 +185,7 @@ def test_a_repeated_report_is_one_file_and_a_killed_one_leaves_no_half(
         holder.execute("lock table warehouse.stock_levels in access exclusive mode")
 
         def in_the_middle() -> None:
-            waiting = "select from pg_stat_activity where wait_event_type = 'Lock'"
-            eventually(lambda: stocked.db.execute(waiting).fetchall(), what="it waits")
+            waits_for_lock(stocked.db, "warehouse.stock_report")
 
         def when_dead() -> None:
             seen.append([path.suffix for path in stocked.reports.rglob("*.*")])
