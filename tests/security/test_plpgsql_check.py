@@ -36,6 +36,8 @@ def checked(db: Db) -> Db:
     if value(db, "select count(*) from pg_available_extensions where name = 'plpgsql_check'") == 0:
         pytest.skip("plpgsql_check is not there: PG=15 and apt install postgresql-15-plpgsql-check")
     db.execute("create extension plpgsql_check")
+    # The trigger of fair queues is there while there is one.
+    db.execute("select pgqueue.set_fairness('fair', true)")
     return db
 
 
