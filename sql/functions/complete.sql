@@ -51,7 +51,7 @@ declare
     v_done bigint;
     v_flagged uuid[];
     v_hooked pgqueue.running[];
-    v_refused uuid[] := '{}';
+    v_refused uuid[] := array[]::uuid[];
     v_rich bigint[];
 begin
     with gone as (

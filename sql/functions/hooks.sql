@@ -152,7 +152,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_hook record;
-    v_held uuid[] := '{}';
+    v_held uuid[] := array[]::uuid[];
 begin
     p_job_ids := array(
         select u.id from unnest(p_job_ids) as u (id) where not exists (select from pgqueue.finished f where f.job_id = u.id));
@@ -200,7 +200,7 @@ as $$
 declare
     v_locked uuid[];
     v_blocked pgqueue.blocked;
-    v_let_go uuid[] := '{}';
+    v_let_go uuid[] := array[]::uuid[];
 begin
     v_locked := array(select j.id from pgqueue.jobs j where j.id = any (p_job_ids) order by j.id for update skip locked);
     for v_blocked in
@@ -279,8 +279,8 @@ as $$
 declare
     v_ids uuid[] := array(select r.job_id from unnest(p_running) r);
     v_running pgqueue.running;
-    v_bad uuid[] := '{}';
-    v_errors text[] := '{}';
+    v_bad uuid[] := array[]::uuid[];
+    v_errors text[] := array[]::text[];
     v_good uuid[];
 begin
     perform pgqueue.lock_keyed_jobs(v_ids);

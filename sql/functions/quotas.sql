@@ -141,7 +141,7 @@ as $$
 declare
     v_until timestamptz := clock_timestamp() + interval '20 milliseconds';
     v_tenant text := (select c.tenant_id from pgqueue.tenant_counts c order by c.id desc limit 1);
-    v_seen text[] := '{}';
+    v_seen text[] := array[]::text[];
     v_last pgqueue.tenant_counts;
     v_began timestamptz;
 begin

@@ -125,7 +125,7 @@ declare
     v_id uuid;
     v_tenant text := pgqueue.current_tenant();
     v_redriven bigint := 0;
-    v_hooked uuid[] := '{}';
+    v_hooked uuid[] := array[]::uuid[];
 begin
     for v_id in
         select d.job_id
