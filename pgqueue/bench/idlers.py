@@ -9,25 +9,32 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgqueue import calls
 from pgqueue.bench.handlers import registry
 from pgqueue.worker import Worker, WorkerSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["main"]
 
 
 class _Counted:
-    """Counts the calls of pgqueue.exchange(), each of which is a claim."""
+    """Counts the calls that claim."""
 
     def __init__(self) -> None:
         self.claims = 0
-        self._exchange = calls.exchange
+        calls.claim = self._counted(calls.claim)
+        calls.exchange = self._counted(calls.exchange)
 
-    def exchange(self, *args: Any, **kwargs: Any) -> Any:
-        self.claims += 1
-        return self._exchange(*args, **kwargs)
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.claims += 1
+            return function(*args, **kwargs)
+
+        return counted
 
 
 async def _work(workers: list[Worker]) -> None:
@@ -37,7 +44,6 @@ async def _work(workers: list[Worker]) -> None:
 def main() -> None:
     """Run until the standard input ends; each of its lines asks for the number of claims so far."""
     counted = _Counted()
-    calls.exchange = counted.exchange
     workers = [
         Worker(
             registry,

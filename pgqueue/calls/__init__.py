@@ -89,6 +89,7 @@ from pgqueue.calls.schedules import (
     set_schedule,
 )
 from pgqueue.calls.worker import (
+    Company,
     Exchanged,
     Heartbeat,
     Maintained,
@@ -130,6 +131,7 @@ __all__ = [
     "BatchStatus",
     "Call",
     "Claimed",
+    "Company",
     "Completion",
     "Drift",
     "Enqueued",

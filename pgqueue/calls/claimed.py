@@ -22,14 +22,26 @@ if TYPE_CHECKING:
 
     from psycopg.abc import AdaptContext
 
-__all__ = ["Claimed", "UuidArray", "adapt_raw", "claimed_rows", "id_array", "int_array"]
+__all__ = [
+    "Array",
+    "Claimed",
+    "TextArray",
+    "UuidArray",
+    "adapt_raw",
+    "claimed_rows",
+    "id_array",
+    "int_array",
+    "text_array",
+]
 
 _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-# Dimensions, has nulls, type uuid; then length and lower bound. Before each value its length.
+# Dimensions, has nulls, element type; then length and lower bound. Before each value its length.
 _ARRAY = struct.Struct("!iiiii")
+_LENGTH = struct.Struct("!i")
+_NULL = _LENGTH.pack(-1)
+_TEXT_OID, _TEXT_ARRAY_OID = 25, 1009
 _UUID_OID, _UUID_ARRAY_OID = 2950, 2951
-_UUID_LENGTH = b"\0\0\0\x10"
-_EMPTY_ARRAY = struct.pack("!iii", 0, 0, _UUID_OID)
+_UUID_LENGTH = _LENGTH.pack(16)
 
 
 class _Row(NamedTuple):
@@ -77,8 +89,8 @@ class Claimed(_Row):
         return _EPOCH + dt.timedelta(microseconds=self.ready_microseconds)
 
 
-class UuidArray:
-    """The parameter for a uuid[]."""
+class Array:
+    """A parameter as PostgreSQL receives arrays."""
 
     __slots__ = ("encoded",)
 
@@ -86,18 +98,37 @@ class UuidArray:
         self.encoded = encoded
 
 
-class _UuidArrayDumper(Dumper):
-    format = Format.BINARY
-    oid = _UUID_ARRAY_OID
+class UuidArray(Array):
+    """The parameter for a uuid[]."""
 
-    def dump(self, obj: UuidArray) -> bytes:
+    __slots__ = ()
+
+
+class TextArray(Array):
+    """The parameter for a text[]."""
+
+    __slots__ = ()
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Array) -> bytes:
         """Give what is there."""
         return obj.encoded
 
 
+class _UuidArrayDumper(_ArrayDumper):
+    oid = _UUID_ARRAY_OID
+
+
+class _TextArrayDumper(_ArrayDumper):
+    oid = _TEXT_ARRAY_OID
+
+
 def adapt_raw(context: AdaptContext) -> None:
     """
-    Let a cursor take what `id_array` makes and return what `claimed_rows` reads.
+    Let a cursor take an `Array` and return what `claimed_rows` reads.
 
     Args:
         context: The cursor; or a connection of ours, for all of its cursors. What is not asked for
@@ -105,6 +136,7 @@ def adapt_raw(context: AdaptContext) -> None:
     """
     adapters = context.adapters
     adapters.register_dumper(UuidArray, _UuidArrayDumper)
+    adapters.register_dumper(TextArray, _TextArrayDumper)
     adapters.register_loader("uuid", ByteaBinaryLoader)
     adapters.register_loader("timestamptz", Int8BinaryLoader)
 
@@ -122,11 +154,25 @@ def id_array(ids: Sequence[UUID | bytes]) -> UuidArray:
 
     psycopg's own takes 1.4 microseconds per id, this 0.1; reading it costs the server less, too.
     """
-    if not ids:
-        return UuidArray(_EMPTY_ARRAY)
-    header = _ARRAY.pack(1, 0, _UUID_OID, len(ids), 1)
     keys = [one if type(one) is bytes else one.bytes for one in ids]  # type: ignore[union-attr]
-    return UuidArray(_UUID_LENGTH.join((header, *keys)))
+    return UuidArray(_UUID_LENGTH.join((_header(_UUID_OID, len(keys)), *keys)))
+
+
+def text_array(texts: Sequence[str | None]) -> TextArray:
+    """As `id_array`, for texts; the server refuses what holds a NUL."""
+    parts = [_header(_TEXT_OID, len(texts), nulls=None in texts)]
+    for text in texts:
+        if text is None:
+            parts.append(_NULL)
+        else:
+            value = text.encode()
+            parts += (_LENGTH.pack(len(value)), value)
+    return TextArray(b"".join(parts))
+
+
+def _header(oid: int, length: int, *, nulls: bool = False) -> bytes:
+    # Twelve bytes without a dimension are an empty array.
+    return _ARRAY.pack(length > 0, nulls, oid, length, 1)[: None if length else 12]
 
 
 def int_array(numbers: Iterable[int]) -> str:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pgqueue.calls.claimed import Claimed, claimed_rows, id_array, int_array
+from pgqueue.calls.claimed import Claimed, claimed_rows, id_array, int_array, text_array
 from pgqueue.calls.core import Call, nothing, records, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pgqueue.calls.claimed import TextArray
     from pgqueue.calls.core import Row
 
 __all__ = [
     "Claimed",
+    "Company",
     "Exchanged",
     "Heartbeat",
     "Maintained",
@@ -176,7 +178,7 @@ def claim(
     """
     return Call(
         "select * from pgqueue.claim(%s, %s::text[], %s, %s::bigint[])",
-        (worker, list(queues), limit, _array(floors)),
+        (worker, text_array(queues), limit, None if floors is None else int_array(floors)),
         claimed_rows,
         raw=True,
     )
@@ -203,7 +205,7 @@ def report(
     """
     return Call(
         "select * from pgqueue.report(%s::uuid[], %s::bigint[], %s::text[])",
-        (id_array(job_ids), int_array(tokens), _array(outcomes)),
+        (id_array(job_ids), int_array(tokens), _texts(outcomes)),
         _decode_reported,
         raw=True,
     )
@@ -230,12 +232,12 @@ def exchange(
         " %s::bigint[], %s::text[])",
         (
             worker,
-            list(queues),
+            text_array(queues),
             limit,
             None if floors is None else int_array(floors),
             id_array(job_ids),
             int_array(tokens),
-            _array(outcomes),
+            _texts(outcomes),
         ),
         _decode_exchange,
         raw=True,
@@ -359,9 +361,24 @@ def leave(queues: Sequence[str], *, pass_on: bool = False) -> Call[None]:
     return Call("select pgqueue.leave(%s::text[], %s)", (list(queues), pass_on), nothing)
 
 
-def live_workers() -> Call[int]:
-    """How many workers are alive."""
-    return Call("select pgqueue.live_workers()", (), scalar)
+@dataclass(frozen=True, slots=True)
+class Company:
+    """
+    The workers that are alive.
+
+    Attributes:
+        workers: How many.
+        alike: Each that serves a queue of ours handles every job type that we handle.
+    """
+
+    workers: int
+    alike: bool
+
+
+def live_workers(worker: int) -> Call[Company]:
+    """Who is alive beside *worker*."""
+    sql = "select * from pgqueue.live_workers(%s)"
+    return Call(sql, (worker,), lambda rows: Company(*rows[0]))
 
 
 def maintain(limit: int = 1000, *, floor: dt.datetime | None = None) -> Call[Maintained]:
@@ -401,6 +418,10 @@ def forget_workers() -> Call[int]:
 
 def _array(values: Sequence[Any] | None) -> list[Any] | None:
     return None if values is None else list(values)
+
+
+def _texts(values: Sequence[str | None] | None) -> TextArray | None:
+    return None if values is None else text_array(values)
 
 
 def _decode_heartbeat(rows: list[Row]) -> Heartbeat:

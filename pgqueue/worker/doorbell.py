@@ -98,6 +98,11 @@ class Doorbell:
         return any(place > 0 for place in self._places.values())
 
     @property
+    def seat(self) -> int:
+        """The lowest number of our places: 0 if we have a door."""
+        return min(self._places.values(), default=0)
+
+    @property
     def lost(self) -> bool:
         """Whether there is no connection at present."""
         return self._link.connection is None

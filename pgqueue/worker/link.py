@@ -20,6 +20,7 @@ from pgqueue.calls import run_async
 from pgqueue.calls.claimed import adapt_raw
 from pgqueue.errors import DatabaseUnavailable, NotPrimary, PgqueueError, SchemaMismatch
 from pgqueue.worker.waiting import Backoff
+from pgqueue.worker.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -130,6 +131,7 @@ class Link:
     ) -> None:
         self.role = role
         self.connection: AsyncBoundedConnection | None = None
+        self._wire: Wire | None = None
         self._where = where
         self._outages = outages
         self._on_open = on_open
@@ -186,13 +188,15 @@ class Link:
                 await conn.close()
                 raise
             self.connection = conn
+            # Behind a pooler another session would get what is prepared.
+            self._wire = None if conn.pooled else Wire(conn)
             self._backoff.reset()
             self._outages.end(self.role)
         return self.connection
 
     def drop(self) -> None:
         """Close the connection; the next call opens another."""
-        conn, self.connection = self.connection, None
+        conn, self.connection, self._wire = self.connection, None, None
         if conn is not None:
             with contextlib.suppress(Exception):
                 conn.pgconn.finish()
@@ -206,6 +210,8 @@ class Link:
     async def _call(self, conn: AsyncBoundedConnection, call: Call[T], seconds: float) -> T:
         conn.call_seconds = seconds
         try:
+            if call.raw and self._wire is not None:
+                return await self._wire.call(call, seconds=seconds)
             return await run_async(conn, call)
         except asyncio.CancelledError:
             self.drop()

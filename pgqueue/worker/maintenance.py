@@ -36,7 +36,7 @@ SWEEP_SECONDS_MIN = 1.0
 # snapshot they step over every row that has moved since.
 COST_FACTOR = 50.0
 COUNT_SECONDS_MIN = 1.0
-COUNT_SECONDS = 30.0
+COUNT_SECONDS = 10.0
 LIMIT = 1_000
 LIMIT_MIN = 10
 BACKLOG_SECONDS = 0.1
@@ -55,12 +55,14 @@ class Maintenance:
 
     Attributes:
         workers: How many were alive when they were last counted.
+        alike: Those that serve a queue of ours could claim whatever we could.
     """
 
     def __init__(self, link: Link, *, membership: Membership) -> None:
         self._link = link
         self._membership = membership
         self.workers = 1
+        self.alike = False
         self._count_at = 0.0
         self._count_seconds = COUNT_SECONDS_MIN
         self._sweep_at = 0.0
@@ -91,7 +93,9 @@ class Maintenance:
         # The heartbeat waits for its turn on the same connection.
         seconds = self._membership.beat_seconds
         if now >= self._count_at:
-            self.workers = max(1, await self._link.call(calls.live_workers(), seconds=seconds))
+            company = calls.live_workers(self._membership.worker_id)
+            counted = await self._link.call(company, seconds=seconds)
+            self.workers, self.alike = max(1, counted.workers), counted.alike
             self._count_at = now + jittered(self._count_seconds)
             # Soon after the start more often: workers start together.
             self._count_seconds = min(2 * self._count_seconds, COUNT_SECONDS)

@@ -155,6 +155,7 @@ class Parts:
             stream=stream,
             concurrency=settings.concurrency,
             poll_seconds=settings.poll_seconds,
+            alike=lambda: self.maintenance.alike,
             drain=settings.drain,
             on_drained=on_drained,
         )

@@ -12,7 +12,8 @@
 --   So either the inserter notifies or the worker cannot fall asleep before the insert is visible.
 --   3. Other idle workers sit on the bench: seat n is an advisory lock too. A benched worker ignores rings. It takes
 --      its seat first and tries the door again after that, so a doorman that leaves either sees the seat taken
---      or leaves the door to be found open.
+--      or leaves the door to be found open. It need not claim before it sleeps: whoever gets the door does so after
+--      that, and passes on what it cannot take. Where the others handle other job types it had better (live_workers()).
 --   4. A doorman that is rung opens the door and claims. If that fills it up, it passes the door on: leave(true)
 --      notifies the lowest taken seat, and only that worker wakes: one claim per job, no herd.
 --   5. While an inserter's transaction is open the door cannot be closed: rest() says so and the worker polls.

@@ -171,15 +171,19 @@ end
 $$;
 revoke all on function pgqueue.release_strays(bigint, bigint[]) from public;
 
--- How many workers are alive: they share the maintenance.
-create or replace function pgqueue.live_workers()
-returns bigint
+-- How many workers are alive: they share the maintenance. alike: whatever p_worker could claim, each of them that serves one of
+-- its queues could claim too, so that it may leave the looking to whoever has the door.
+create or replace function pgqueue.live_workers(p_worker bigint)
+returns table (workers bigint, alike boolean)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select count(*) from pgqueue.workers w
+    select count(*),
+        coalesce(bool_and(w.job_types is null or coalesce(w.job_types @> me.job_types, false)) filter (where w.queues && me.queues), false)
+    from pgqueue.workers w
+    left join pgqueue.workers me on me.id = p_worker
     where w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease > clock_timestamp();
 end;
-revoke all on function pgqueue.live_workers() from public;
+revoke all on function pgqueue.live_workers(bigint) from public;

@@ -346,6 +346,6 @@ def _calls(stage: Stage) -> int:
     """How often workers have claimed, as the server counted."""
     with stage.server.connect("chaos") as conn:
         rows = conn.execute(
-            "select sum(calls)::int from pg_stat_user_functions where funcname = 'exchange'"
+            "select sum(calls)::int from pg_stat_user_functions where funcname = 'claim'"
         ).fetchall()
         return int(rows[0][0] or 0)

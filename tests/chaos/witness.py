@@ -22,9 +22,7 @@ from pgqueue.worker.link import Link
 from tests.chaos.history import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pgqueue.calls.claimed import UuidArray
+    from pgqueue.calls.claimed import TextArray, UuidArray
     from pgqueue.handling import Ending
 
 _numbers = itertools.count(1)
@@ -79,18 +77,19 @@ def _watch_links() -> None:
 
 
 def _kind(sql: Any) -> str | None:
-    for name in ("exchange", "report", "heartbeat", "release_strays", "stop_worker"):
+    for name in ("claim", "exchange", "report", "heartbeat", "release_strays", "stop_worker"):
         if f"pgqueue.{name}(" in str(sql):
-            return name
+            # A claim alone is an exchange that reports nothing.
+            return "exchange" if name == "claim" else name
     return None
 
 
 def _asked(kind: str, params: Any) -> dict[str, Any]:
     match kind:
         case "exchange":
-            worker, _, limit, floors, job_ids, tokens, outcomes = params
+            worker, _, limit, floors, *reports = params
             said = {"worker": worker, "limit": limit, "sweep": floors is None}
-            return {**said, "reports": _reports(job_ids, tokens, outcomes)}
+            return {**said, "reports": _reports(*reports) if reports else []}
         case "report":
             return {"reports": _reports(*params)}
         case _:
@@ -98,10 +97,10 @@ def _asked(kind: str, params: Any) -> dict[str, Any]:
 
 
 def _reports(
-    job_ids: UuidArray, tokens: str, outcomes: Sequence[str | None] | None
+    job_ids: UuidArray, tokens: str, outcomes: TextArray | None
 ) -> list[tuple[Any, int, str]]:
     ids, numbers = _ids(job_ids), [int(token) for token in tokens.strip("{}").split(",") if token]
-    texts = outcomes or [None] * len(ids)
+    texts = [None] * len(ids) if outcomes is None else _texts(outcomes)
     return [(str(j), t, _does(o)) for j, t, o in zip(ids, numbers, texts, strict=True)]
 
 
@@ -111,6 +110,17 @@ def _ids(array: UuidArray) -> list[UUID]:
     return [UUID(bytes=sent[n + 4 : n + 20]) for n in range(0, len(sent), 20)]
 
 
+def _texts(array: TextArray) -> list[str | None]:
+    """Likewise: a length of -1 is a null."""
+    sent, at, found = array.encoded, 20, []
+    while at < len(sent):
+        length = int.from_bytes(sent[at : at + 4], signed=True)
+        at += 4
+        found.append(None if length < 0 else sent[at : at + length].decode())
+        at += max(length, 0)
+    return found
+
+
 def _does(outcome: str | None) -> str:
     return _COMPLETE if outcome is None else str(json.loads(outcome).get("do", _COMPLETE))
 
@@ -118,8 +128,10 @@ def _does(outcome: str | None) -> str:
 def _answered(kind: str, params: Any, answer: Any) -> dict[str, Any]:
     match kind:
         case "exchange":
-            got = [(str(c.job_id), c.token, c.queue, c.priority, c.pos) for c in answer.claimed]
-            refused = [r.token for r in answer.reported if r.refused is not None]
+            alone = isinstance(answer, list)
+            claimed, reported = (answer, []) if alone else (answer.claimed, answer.reported)
+            got = [(str(c.job_id), c.token, c.queue, c.priority, c.pos) for c in claimed]
+            refused = [r.token for r in reported if r.refused is not None]
             return {"got": got, "refused": refused}
         case "report":
             return {"refused": [r.token for r in answer if r.refused is not None]}

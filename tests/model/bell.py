@@ -3,8 +3,9 @@ A model of the doorbell: sql/functions/doorbell.sql, pgqueue/worker/doorbell.py 
 
 Producers insert (the trigger tries the door's lock), become visible, then let the lock go and
 deliver their NOTIFY; or roll back. Workers claim, lie down by rest() whose tries are single steps,
-claim once more, sleep, hear, get up by leave(), whose unlock and call are separate steps too.
-Messages arrive late. Nobody polls: what needs a poll is wrong here. One queue.
+claim once more if they got the door, sleep, hear, get up by leave(), whose unlock and call are
+separate steps too. Messages arrive late. Nobody polls: what needs a poll is wrong here. One queue,
+and every worker handles every type.
 
 Wrong is a state in which a committed job waits, a worker with room sleeps, no wake-up is on its way
 to anybody, and nobody else is about to look or to pass the door on. A worker whose handlers keep it
@@ -54,7 +55,7 @@ class Bell:
     Attributes:
         sorts: Workers are alike: n! fewer states. The stories of counterexamples then change names.
         holds_lock: An inserter keeps the door's lock until its job is visible.
-        last_claim: A worker claims once more before it sleeps.
+        last_claim: The doorman claims once more before it sleeps. Who has a seat need not.
         second_look: Who has taken a seat tries the door again.
         second_shared_look: And if that fails, finds out whether a doorman or an inserter has it.
         passes_on: Who becomes full calls the bench.
@@ -94,6 +95,10 @@ class Bell:
                 yield f"worker {n}: {label}", after
             if w.free < self.room:
                 yield f"worker {n}: a handler ends", _finish(s, n, w)
+                if w.at == "full":
+                    # Engine._last_words(): it reports from the place that it takes.
+                    after = _finish(s, n, w)
+                    yield f"worker {n}: its last handler ends", _worker(after, n, at="try the door")
             if w.at != "rested":
                 for message in w.inbox:
                     yield f"worker {n}: hears {_word(message)}", _hear(s, n, w, message)
@@ -163,7 +168,7 @@ class Bell:
                     if self.hears_while_resting
                     else {"inbox": (), "rung": False, "called": False}
                 )
-                at = "last claim" if self.last_claim else "asleep"
+                at = "last claim" if self.last_claim and not w.taken else "asleep"
                 yield (
                     "knows its place",
                     _worker(s, n, place=w.taken, held=True, owes=False, at=at, **heard),
@@ -180,7 +185,10 @@ class Bell:
         yield f"claims {found}", _worker(after, n, at=at if free else "full")
 
     def _wake(self, s: State, n: int, w: W) -> Iterator[tuple[str, State]]:
-        """Of Engine._rest(): a claim because somebody rang."""
+        """Of Engine._rest(): to the door if it is called, else a claim because somebody rang."""
+        if w.called:
+            yield "is called", _leave(s, n, at="try the door")
+            return
         found = min(w.free, s.ready)
         after = _worker(s._replace(ready=s.ready - found), n, free=w.free - found)
         if found >= w.free:
@@ -191,8 +199,6 @@ class Bell:
         elif found:
             yield f"is woken, claims {found}", after
             yield f"is woken, claims {found}, stays up", _leave(after, n, at="look")
-        elif w.called:
-            yield "is called, finds nothing", _leave(after, n, at="try the door")
         else:
             yield "is woken, finds nothing", after
 

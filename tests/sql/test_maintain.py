@@ -255,3 +255,21 @@ def test_workers_are_forgotten_a_day_after_they_are_gone(db: Db) -> None:
 
     assert (early, value(db, "select pgqueue.forget_workers()")) == (0, 2)
     assert column(db, "select id from pgqueue.workers") == [alive]
+
+
+def test_workers_are_alike_where_each_of_a_queue_handles_what_one_of_them_does(db: Db) -> None:
+    """Then it may leave the last look to the doorman; the dead and other queues do not count."""
+    few = worker(db, ["a"], job_types=["x"])
+    more = worker(db, ["a", "b"], job_types=["x", "y"])
+    elsewhere = worker(db, ["c"], job_types=["z"])
+    every = worker(db, ["b"])
+
+    def alike(worker_id: int | None) -> object:
+        return db.execute("select * from pgqueue.live_workers(%s)", (worker_id,)).fetchone()
+
+    told = [alike(one) for one in (few, more, elsewhere, every, None)]
+    worker_dies(db, few)
+    without = [alike(one) for one in (few, more, every)]
+
+    assert told == [(4, True), (4, False), (4, True), (4, False), (4, False)]
+    assert without == [(3, True), (3, True), (3, False)]

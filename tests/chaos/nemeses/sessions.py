@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 # Whose connection it is shows in its last statement.
 KINDS = {
-    "claim": "%pgqueue.exchange(%",
-    "doorbell": "%pgqueue.rest(%",
-    "control": "%pgqueue.heartbeat(%",
-    "handler": "%chaos.ledger%",
-    "any": "%",
+    "claim": r"pgqueue\.(claim|exchange)\(",
+    "doorbell": r"pgqueue\.rest\(",
+    "control": r"pgqueue\.heartbeat\(",
+    "handler": r"chaos\.ledger",
+    "any": "",
 }
 FIND = """
 select pid from pg_stat_activity
-where usename = 'chaos_worker' and query ilike %s
+where usename = 'chaos_worker' and query ~* %s
 order by pid
 """
 MOMENTS: tuple[Moment, ...] = ("before", "during", "after", "first byte")
@@ -31,6 +31,7 @@ STATEMENTS = (
     b"commit",
     b"commit",
     b"select * from pgqueue.exchange",
+    b"select * from pgqueue.claim",
     b"select * from pgqueue.rest",
 )
 
