@@ -23,6 +23,10 @@ class Signal:
         """Wake the waiter, or spare it its next wait."""
         self._event.set()
 
+    def clear(self) -> None:
+        """Have the next wait wait: its caller has looked."""
+        self._event.clear()
+
     async def wait(self, seconds: float | None = None) -> None:
         """Return when set, or after *seconds*; the caller looks again at what it waits for."""
         # Cheaper than asyncio.wait_for, which makes a task per wait.
