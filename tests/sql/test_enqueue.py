@@ -384,6 +384,34 @@ def test_plain_jobs_of_a_call_keep_their_order(db: Db) -> None:
     assert found == list(range(1000))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"payload": None},
+        {"payload": {"a": 1}, "queue": "mail", "priority": 3},
+        {"queue": None, "priority": None},
+    ],
+)
+def test_jobs_of_which_little_is_said_are_the_same_either_way(
+    db: Db, said: dict[str, object]
+) -> None:
+    """They go in by a shorter statement unless one job of the call says more."""
+    job = {"job_type": "t", **said}
+    for jobs in ([job], [job, {"job_type": "t", "headers": {"long": "way"}}]):
+        db.execute("select from pgqueue.enqueue_many(%s)", (json.dumps(jobs),))
+    stored = column(
+        db,
+        """select to_jsonb(j) - '{id,created_at}'::text[]
+               || (select to_jsonb(r) - '{job_id,pos,ready_at}'::text[]
+                   from pgqueue.ready r where r.job_id = j.id)
+           from pgqueue.jobs j where j.headers is null""",
+    )
+
+    assert len(stored) == 2
+    assert stored[0] == stored[1]
+
+
 def test_every_status_can_be_made_by_the_helper(db: Db) -> None:
     """The tests of transitions start from these."""
     assert [status(db, job_in(db, wanted).job_id) for wanted in STATUSES] == list(STATUSES)
