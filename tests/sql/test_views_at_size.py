@@ -179,6 +179,20 @@ def test_no_view_of_the_whole_reads_history(large: Db, view: str, allowed: set[s
     assert not compiled
 
 
+def test_failures_are_counted_without_a_look_at_them(large: Db) -> None:
+    """The 10,000 latest, each with nine successes beside it: from the index alone."""
+    large.execute("vacuum pgqueue.finished")
+    (found,) = value(
+        large, "explain (analyze, buffers, format json) select * from pgqueue.queue_stats"
+    )
+    (scan,) = [
+        node for node in _nodes(found["Plan"]) if node.get("Index Name") == "finished_failed_idx"
+    ]
+
+    assert (scan["Node Type"], scan["Heap Fetches"]) == ("Index Only Scan", 0)
+    assert scan["Shared Hit Blocks"] + scan["Shared Read Blocks"] < 200
+
+
 def test_lanes_are_found_by_skipping(large: Db) -> None:
     """20 lanes in 60,000 rows: a few buffers each."""
     lanes = value(large, "select count(*) from pgqueue.ready_lanes")
