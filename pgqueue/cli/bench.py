@@ -165,7 +165,7 @@ def measured(
     from pgqueue.bench.server import environment  # noqa: PLC0415
 
     pgbench = find_pgbench()
-    told = environment(place.server, describe_producers(pgbench)) | {"sizes": str(settings)}
+    told = environment(place.server, describe_producers(pgbench))
     report = Report((), (), told | (facts or {}))
     whole = seconds_of(cases, settings)
     note(f"about {max(1, round(whole / 60))} minutes; {settings}")
@@ -176,7 +176,8 @@ def measured(
                 place,
                 settings,
                 pgbench=pgbench,
-                facts=report.facts,
+                # Its own: the workloads of a file may have been measured on different evenings.
+                facts=report.facts | {f"sizes of {workload}": str(settings)},
                 on_step=lambda step: bar.update(round(step.case.seconds + STAGE_SECONDS)),
             )
             report = report.joined(found)
