@@ -37,8 +37,6 @@ def checked(db: Db) -> Db:
         pytest.skip("plpgsql_check is not there: PG=15 and apt install postgresql-15-plpgsql-check")
     db.execute("create extension plpgsql_check")
     db.execute("select pgqueue.set_fairness('default')")
-    # The trigger of fair queues is there while there is one.
-    db.execute("select pgqueue.set_fairness('fair', true)")
     return db
 
 
