@@ -66,6 +66,7 @@ IN_WORDS: dict[str, str] = {
     "settings_backoff_cap_check": _BACKOFF_CAP,
     "settings_retention_check": _RETENTION,
     "settings_timeout_grace_check": "timeout_grace must not be negative",
+    "settings_aging_check": "aging must be 0 or from 1 second to 365 days",
     "queues_queue_check": _QUEUE,
     "tenants_tenant_id_check": _TENANT,
     "workers_name_check": "name must have 1 to 200 characters",

@@ -29,6 +29,7 @@ comment on column pgqueue.settings.backoff_factor is 'What each further attempt 
 comment on column pgqueue.settings.backoff_cap is 'What it never exceeds.';
 comment on column pgqueue.settings.retention is 'How long finished jobs are kept.';
 comment on column pgqueue.settings.timeout_grace is 'How long after its deadline a running job is left to its worker.';
+comment on column pgqueue.settings.aging is 'A job that has waited for so long is claimed with the next higher priority; 0 = off.';
 
 comment on column pgqueue.settings.limited is 'True: there are limits or ordering keys, and claims look at them. Set by itself.';
 

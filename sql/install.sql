@@ -83,6 +83,7 @@ $$;
 \ir functions/schedules.sql
 \ir functions/fairness.sql
 \ir functions/quotas.sql
+\ir functions/aging.sql
 \ir functions/maintain.sql
 \ir functions/verify.sql
 \ir functions/catalogue.sql

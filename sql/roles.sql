@@ -119,7 +119,7 @@ begin
                 ('pgqueue_operator', 'set_schedule pause_schedule resume_schedule remove_schedule run_schedule_now'),
                 ('pgqueue_worker', 'register_worker register_job_types heartbeat stop_worker release_strays live_workers rest leave'),
                 ('pgqueue_worker', 'claim claim_job exchange report complete fail snooze release cancel_running progress extend settle sign_callback'),
-                ('pgqueue_worker pgqueue_operator', 'maintain promote rescue expire retain merge_stats run_hooks forget_workers run_schedules mark_lanes count_tenants forget_schedule_runs tend_limits'),
+                ('pgqueue_worker pgqueue_operator', 'maintain promote age_waiting rescue expire retain merge_stats run_hooks forget_workers run_schedules mark_lanes count_tenants forget_schedule_runs tend_limits'),
                 ('pgqueue_operator', 'set_limit drop_limit skip_ordered'),
                 ('pgqueue_operator', 'retry redrive reschedule reprioritise purge_queue'),
                 ('pgqueue_operator', 'pause_queue resume_queue pause_job_type resume_job_type'),

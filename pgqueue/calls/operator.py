@@ -234,10 +234,11 @@ def set_settings(
     backoff_cap: dt.timedelta | None = None,
     retention: dt.timedelta | None = None,
     timeout_grace: dt.timedelta | None = None,
+    aging: dt.timedelta | None = None,
 ) -> Call[None]:
     """Change the settings of the whole queue system; None leaves one."""
     return Call(
-        "select pgqueue.set_settings(%s, %s, %s, %s, %s, %s, %s)",
+        "select pgqueue.set_settings(%s, %s, %s, %s, %s, %s, %s, %s)",
         (
             strict_job_types,
             max_attempts,
@@ -246,6 +247,7 @@ def set_settings(
             backoff_cap,
             retention,
             timeout_grace,
+            aging,
         ),
         nothing,
         repeatable=True,

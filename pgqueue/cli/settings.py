@@ -60,6 +60,12 @@ def show() -> None:
     metavar="DURATION",
     help="After a job's deadline, wait this long before taking it from its worker.",
 )
+@click.option(
+    "--aging",
+    type=DURATION,
+    metavar="DURATION",
+    help="Who has waited so long is claimed with the next higher priority; 0s: nobody is.",
+)
 def set_(
     *,
     strict_job_types: bool | None,
@@ -69,6 +75,7 @@ def set_(
     backoff_cap: dt.timedelta | None,
     retention: dt.timedelta | None,
     timeout_grace: dt.timedelta | None,
+    aging: dt.timedelta | None,
 ) -> None:
     """Change settings; what is not named stays. Prints them all."""
     given: dict[str, Any] = {
@@ -79,6 +86,7 @@ def set_(
         "backoff_cap": backoff_cap,
         "retention": retention,
         "timeout_grace": timeout_grace,
+        "aging": aging,
     }
     if all(value is None for value in given.values()):
         raise click.UsageError("Nothing to change: name a setting.")

@@ -318,7 +318,7 @@ declare
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits',
+    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'age_waiting', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits',
         'look_at_signals', 'forget_batches', 'merge_batches', 'run_hooks']
     loop
         begin
@@ -328,6 +328,7 @@ begin
                 when 'promote' then
                     select p.moved, p.next_floor, p.next_due_at into promoted, next_floor, next_due_at
                     from pgqueue.promote(p_limit, p_floor) p;
+                when 'age_waiting' then perform pgqueue.age_waiting(p_limit);
                 when 'rescue' then rescued := pgqueue.rescue(p_limit);
                 when 'expire' then expired := pgqueue.expire(p_limit);
                 when 'retain' then removed := pgqueue.retain(p_limit);

@@ -108,7 +108,8 @@ create or replace function pgqueue.set_settings(
     p_backoff_factor double precision default null,
     p_backoff_cap interval default null,
     p_retention interval default null,
-    p_timeout_grace interval default null
+    p_timeout_grace interval default null,
+    p_aging interval default null
 )
 returns void
 language plpgsql
@@ -123,7 +124,8 @@ begin
         backoff_factor = coalesce(p_backoff_factor, s.backoff_factor),
         backoff_cap = coalesce(p_backoff_cap, s.backoff_cap),
         retention = coalesce(p_retention, s.retention),
-        timeout_grace = coalesce(p_timeout_grace, s.timeout_grace);
+        timeout_grace = coalesce(p_timeout_grace, s.timeout_grace),
+        aging = coalesce(p_aging, s.aging);
 end
 $$;
-revoke all on function pgqueue.set_settings(boolean, integer, interval, double precision, interval, interval, interval) from public;
+revoke all on function pgqueue.set_settings(boolean, integer, interval, double precision, interval, interval, interval, interval) from public;

@@ -46,13 +46,15 @@ create table pgqueue.settings (
     backoff_cap interval not null default '1 hour',
     retention interval not null default '30 days',
     timeout_grace interval not null default '30 seconds',
+    aging interval not null default '0',
     constraint settings_only_row_check check (only_row),
     constraint settings_max_attempts_check check (max_attempts between 1 and 10000),
     constraint settings_backoff_base_check check (backoff_base between interval '1 millisecond' and interval '7 days'),
     constraint settings_backoff_factor_check check (backoff_factor between 1 and 100),
     constraint settings_backoff_cap_check check (backoff_cap between interval '1 millisecond' and interval '30 days'),
     constraint settings_retention_check check (retention >= interval '0'),
-    constraint settings_timeout_grace_check check (timeout_grace >= interval '0')
+    constraint settings_timeout_grace_check check (timeout_grace >= interval '0'),
+    constraint settings_aging_check check (aging = interval '0' or aging between interval '1 second' and interval '365 days')
 );
 insert into pgqueue.settings default values;
 

@@ -44,7 +44,8 @@ _CALLS = {
         add_to_batch"""
     ),
     (_W, _O): _set(
-        """maintain promote rescue expire retain merge_stats forget_workers run_schedules
+        """maintain promote age_waiting rescue expire retain merge_stats forget_workers
+        run_schedules
         forget_schedule_runs mark_lanes count_tenants tend_limits look_at_signals merge_batches
         forget_batches run_hooks"""
     ),
