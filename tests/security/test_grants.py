@@ -135,7 +135,8 @@ _HIDDEN_FROM_PRODUCER = {
         operator_managed registered_at detour plain"""
     ),
     "settings": _set(
-        "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace limited"
+        "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace"
+        " limited aging"
     ),
     "job_status": _set(""),
     "job_timeline": _set(""),
