@@ -6,6 +6,7 @@ Applications: packages of handlers that bring SQL of their own, in the folder sq
     shop/sql/functions/*.sql  replaced at every install, in the order of their names
     shop/sql/views/*.sql      the same, after the functions
     shop/sql/roles.sql        grants, last
+    shop/sql/needs.txt        optional: applications to install before it, one package per line
     shop/demo.py              optional: what `pgqueue demo --app shop` shows; see pgqueue.demo
 
 All of it lives in the schema `shop`, the last part of the package's name. A package is found by its
@@ -30,6 +31,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _NUMBERED = re.compile(r"(\d{4})_\w+\.sql")
 _REPLACED = ("functions", "views")
 _LAST = "roles.sql"
+_NEEDS = "needs.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Application:
             migrations=tuple(file for file in migrations if file.version is not None),
             after=tuple(self._read(path) for path in (*replaced, *last)),
         )
+
+    def needs(self) -> tuple[str, ...]:
+        """The applications on whose SQL this one's builds: packages."""
+        path = self.folder / "sql" / _NEEDS
+        return tuple(path.read_text("utf-8").split()) if path.is_file() else ()
 
     def _numbered(self, path: Path) -> SqlFile:
         found = _NUMBERED.fullmatch(path.name)

@@ -49,6 +49,7 @@ class AppMigration:
         warnings: What the server warned of.
         dry_run: Nothing was done.
         seconds: How long it took.
+        needed: What was done before for the applications that it needs.
     """
 
     app: str
@@ -59,6 +60,7 @@ class AppMigration:
     warnings: tuple[str, ...] = ()
     dry_run: bool = False
     seconds: float = 0.0
+    needed: tuple[AppMigration, ...] = ()
 
     def lines(self) -> list[str]:
         """For people."""
@@ -66,6 +68,7 @@ class AppMigration:
         end = f" in {self.seconds:.1f} s" if not self.dry_run else ""
         came = f"version {self.found}" if self.found else "nothing"
         return [
+            *(line for one in self.needed for line in one.lines()),
             f"app {self.app}: found {came}, its files bring version {self.version}",
             *(f"{would} migration {name}" for name in self.migrations),
             f"{would} {self.files} files of functions, views and grants{end}",
@@ -78,6 +81,8 @@ def migrate_app(
 ) -> AppMigration:
     """
     Bring an application's schema to the version of its files. Harmless to repeat.
+
+    The applications that it needs come first, each in a transaction of its own.
 
     Args:
         app: Its package, such as `workers.market`, or where that was found.
@@ -94,16 +99,18 @@ def migrate_app(
     """
     found = app if isinstance(app, Application) else find_application(app)
     files = found.sql()
+    needed = tuple(migrate_app(name, dsn, dry_run=dry_run) for name in found.needs())
     began = time.monotonic()
     timeouts = Timeouts(statement=STATEMENT_SECONDS, lock=3.0, idle_in_transaction=60.0)
     where = endpoint(dsn, application_name="pgqueue migrate", timeouts=timeouts)
     with where.connect() as conn:
         if dry_run:
-            return _plan(found, files, _recorded(conn, found))
+            return replace(_plan(found, files, _recorded(conn, found)), needed=needed)
         warnings: dict[str, None] = {}
         conn.add_notice_handler(lambda diag: note_warning(diag, warnings))
         done = patiently(conn, lambda: _install(conn, found, files))
-    done = replace(done, seconds=time.monotonic() - began, warnings=tuple(warnings))
+    took = time.monotonic() - began
+    done = replace(done, seconds=took, warnings=tuple(warnings), needed=needed)
     log.event(
         _log,
         logging.INFO,
@@ -121,6 +128,8 @@ def app_migration_sql(
 ) -> tuple[int, str]:
     """
     Render what `migrate_app` runs as one script; it refuses a database of another version.
+
+    Applications that it needs have scripts of their own, to be run before.
 
     Args:
         app: Its package.

@@ -82,6 +82,25 @@ def test_migrations_run_once_and_functions_every_time(shop: Path, dsn: str, db: 
     assert recorded(db) == [("shop", 1, "0001_tables"), ("shop", 2, "0002_names")]
 
 
+def test_what_an_application_needs_is_installed_before_it(shop: Path, dsn: str, db: Db) -> None:
+    """Named in sql/needs.txt; said, and done once."""
+    till = shop.parents[1] / "till" / "sql"
+    till.mkdir(parents=True)
+    (till / "0001_money.sql").write_text("create table till.money (order_id integer primary key);")
+    (shop / "needs.txt").write_text("till\n")
+    (shop / "0001_tables.sql").write_text(f"{TABLES} insert into till.money values (1);")
+    planned = migrate_app("shop", dsn, dry_run=True)
+    done, again = migrate_app("shop", dsn), migrate_app("shop", dsn)
+
+    assert [line for line in planned.lines() if "migration" in line] == [
+        "would run migration 0001_money",
+        "would run migration 0001_tables",
+    ]
+    assert done.lines()[0] == "app till: found nothing, its files bring version 1"
+    assert [one.migrations for one in again.needed] == [()]
+    assert recorded(db) == [("shop", 1, "0001_tables"), ("till", 1, "0001_money")]
+
+
 def test_an_install_that_fails_leaves_nothing(shop: Path, dsn: str, db: Db) -> None:
     """Not even the schema; the message names the file and the line."""
     (shop / "functions" / "zoo.sql").write_text("select 1;\n\nselect nonsense;")
