@@ -29,7 +29,7 @@ endef
 
 .PHONY: help
 help: ## Show the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make test PG=16            another PostgreSQL: 15 (from the system), 16, 18 (default)"
 	@echo "  make test ARGS='-k claim -n0'  arguments for pytest; -n0: one process instead of one per core"
@@ -40,12 +40,13 @@ demo: $(STAMP) ## Start a server and a worker, enqueue jobs with INSERT, show th
 	$(call step,demo,$(BIN)/pgqueue demo)
 
 # Each runs one application of workers/ end to end and cleans up.
-APPS := engine market numbers tasks warehouse
+APPS := engine market marketplace numbers tasks warehouse
 .PHONY: $(APPS)
 market: ## Market data is collected twice; the second time changes nothing
 numbers: ## Work is demanded, computed once, and found again by time
 tasks: ## A SQL function, a webhook and a command, chosen from lists, as jobs
 engine: ## Orders and valuations of a .NET application, each once
+marketplace: ## Customers order by API key and pay for what succeeds
 warehouse: ## Files of products and stock, a report, the pages of an API
 $(APPS): $(STAMP)
 	$(call step,application $@,$(BIN)/pgqueue demo --app workers.$@)

@@ -1,0 +1,2 @@
+-- Money comes in, and the search goes
+select metering.deposit('acme', 'EUR', 100, 'payment-1003');
