@@ -38,7 +38,8 @@ def commit_cut(proxy: Proxy, statement: str, *arguments: object) -> int:
         conn.execute(statement, arguments)
         with pytest.raises(psycopg.OperationalError) as caught:
             conn.commit()
-        assert (caught.value.sqlstate, conn.broken) == (None, True)
+        # Not conn.broken: libpq notices a reset now at the read that fails, now at the next.
+        assert caught.value.sqlstate is None
         return int(xid)
 
 

@@ -1,5 +1,5 @@
 -- A report names the job alone: a zombie ends the attempt of its heir.
--- function: pgqueue.complete_owned(uuid[],bigint[],jsonb[])
+-- function: pgqueue.complete_owned(uuid[],bigint[],jsonb[],boolean)
 -- caught as: unkept_word
 -- replace
             and coalesce((r.job_id, r.token) in (
