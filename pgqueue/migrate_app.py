@@ -8,6 +8,7 @@ is recorded in pgqueue.app_migrations; everything belongs to the owner of the sc
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -170,8 +171,9 @@ def app_migration_sql(
 
 def _part(query_name: str, *, name: str = "", version: int | None = 0, file: str = "") -> str:
     # All three are plain names and numbers: checked by Application.sql().
-    text = query(query_name).decode()
-    return text.replace("NAME", name).replace("0000", str(version)).replace("FILE", file)
+    values = {"NAME": name, "0000": str(version), "FILE": file}
+    # At once: a name may hold the mark of another.
+    return re.sub(r"NAME|0000|FILE", lambda mark: values[mark[0]], query(query_name).decode())
 
 
 def _titled(file: SqlFile) -> str:

@@ -141,7 +141,7 @@ comment on column pgqueue.jobs.created_by is 'The login that inserted it.';
 
 comment on table pgqueue.ready is 'Jobs that may run now. Moved by functions only.';
 comment on table pgqueue.scheduled is 'Jobs that wait for their time: run_at, backoff or snooze. Moved by functions only.';
-comment on table pgqueue.blocked is 'Jobs that wait for another job, for a limit or for a signal. Moved by functions only.';
+comment on table pgqueue.blocked is 'Jobs that wait for another job, a limit, a signal or a hook. Moved by functions only.';
 comment on table pgqueue.dependencies is 'What blocked jobs wait for: one row per parent that has not finished. Moved by functions only.';
 comment on column pgqueue.dependencies.parent_id is 'Must finish first.';
 comment on column pgqueue.dependencies.job_id is 'Waits for it.';

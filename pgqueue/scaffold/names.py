@@ -9,7 +9,10 @@ import sys
 __all__ = ["problem_of"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TAKEN = frozenset({"pgqueue", "psycopg", "psycopg_pool", "click", "sqlglot", "pytest", "tests"})
+_TAKEN = frozenset(
+    {"pgqueue", "psycopg", "psycopg_pool", "click", "sqlglot", "pytest", "tests"}
+    | {"ruff", "mypy", "hatchling", "httpx"}
+)
 _SCHEMAS = frozenset({"public", "information_schema"})
 # Reserved in PostgreSQL: a schema of that name would have to be quoted everywhere.
 _RESERVED = frozenset(

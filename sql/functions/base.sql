@@ -19,9 +19,9 @@
 --   PQ006 invalid_argument   an argument makes no sense
 --   PQ007 use_function       this table is moved by functions only; the hint names the right one
 --   PQ008 quota_exceeded     the tenant has as many jobs waiting, or as much payload, as it may
+--   PQ009 insufficient_funds the customer cannot pay for this job (workers/metering)
 --   PQ010 batch_not_found    no such batch (or another tenant's)
 --   PQ011 bad_signal_token   not a token of signal_token(), or another job's
---   PQ009 insufficient_funds the customer cannot pay for this job (workers/metering)
 -- PQ000 is raised and caught within one function (it moved: look again) and reaches no caller.
 -- Refusals at insert look like constraints (23514): jobs_job_type_known, jobs_job_type_enabled.
 

@@ -71,8 +71,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
+    v_key text;
 begin
     perform from pgqueue.jobs j where j.id = p_job_id for update;
+    -- A follow-up has not got its key yet: finished remembers it all the same, for retry().
+    select b.unique_key into v_key from pgqueue.blocked b where b.job_id = p_job_id and b.reason = 'follow_up';
     with b as (delete from pgqueue.blocked x where x.job_id = p_job_id returning *)
     select b.job_type, b.queue, b.attempts, b.flags into v_job from b;
     if v_job is not null then
@@ -93,6 +96,9 @@ begin
         return false;
     end if;
     perform pgqueue.finish_waiting(p_job_id, v_job.job_type, v_job.queue, v_job.attempts, v_job.flags, p_reason, p_code, p_status);
+    if v_key is not null then
+        update pgqueue.finished f set unique_key = v_key where f.job_id = p_job_id;
+    end if;
     return true;
 end
 $$;

@@ -340,7 +340,7 @@ begin
                 when 'forget_schedule_runs' then perform pgqueue.forget_schedule_runs(p_limit);
                 when 'look_at_signals' then select l.next_look_at into v_next_look_at from pgqueue.look_at_signals(p_limit) l;
                 when 'forget_batches' then perform pgqueue.forget_batches(p_limit);
-                -- Last: it holds the batches' locks until the commit.
+                -- Late: it holds the batches' locks until the commit.
                 when 'merge_batches' then perform pgqueue.merge_batches(p_limit);
                 -- Last: what hooks lock is held until the end.
                 when 'run_hooks' then perform pgqueue.run_hooks(p_limit);

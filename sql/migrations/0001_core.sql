@@ -191,11 +191,13 @@ create sequence pgqueue.position_seq as bigint increment by 65536;
 -- later claim by another session must draw a higher one.
 create sequence pgqueue.token_seq as bigint;
 
--- flags (ready, scheduled, blocked, running): bit 0 (1) = the job holds a unique_key; when it finishes,
--- bit 1 (2) = NOTIFY, bit 2 (4) = its feed gets a completion, bit 3 (8) = its callback_url is called,
--- bit 4 (16) = its dependents are looked for, bit 6 (64) = it counts in its batch; when it is claimed, bit 8 (256) = it is told
--- the signals that it got, bit 7 (128) = the hooks of its type are called. Bit 10 (1024), in blocked alone: a hook
--- holds it back, whatever else it waits for.
+-- flags (ready, scheduled, blocked, running). A job without any pays for nothing of this:
+--      1  it holds a unique_key                        64  it counts in its batch when it finishes
+--      2  NOTIFY when it finishes                     128  the hooks of its type are called
+--      4  its feed gets a completion                  256  it is told its signals when it is claimed
+--      8  its callback_url is called                 1024  in blocked alone: a hook holds it back,
+--     16  its dependents are looked for                    whatever else it waits for
+--     32  waiting: it has an ordering_key; running: that, or it holds places under limits
 -- In ready, running, finished and stats_log the columns stand by width, 8 bytes, 4, 2, text: no padding.
 -- WAL per row: ready 125 -> 113 bytes, running 133 -> 129, finished 150 -> 142, stats_log 127 -> 119.
 create table pgqueue.ready (

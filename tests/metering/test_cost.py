@@ -27,8 +27,10 @@ _REPORT = (
     "select * from pgqueue.report((select array_agg(job_id order by token) from pgqueue.running),"
     " (select array_agg(token order by token) from pgqueue.running))"
 )
-# Per job of a batch of 100 for one customer; counted 21 and 20 buffers on PostgreSQL 18.
+# Per job of a batch of 100 for one customer; counted 21 and 20 buffers on PostgreSQL 18, and on 15
+# and 16 37 for a report.
 _PRICED_MAX = {"enqueue": 26.0, "report": 26.0}
+_PRICED_MAX_BEFORE_18 = {"enqueue": 26.0, "report": 45.0}
 
 
 class Cost(NamedTuple):
@@ -70,7 +72,8 @@ def test_charging_costs_so_many_buffers_per_job(shop: Db, figure: Callable[[str]
             f" WAL {plain[name].wal_bytes:.0f} -> {cost.wal_bytes:.0f} B"
         )
 
-    assert {n: c for n, c in priced.items() if c.buffers > _PRICED_MAX[n]} == {}
+    most = _PRICED_MAX if shop.info.server_version >= 180_000 else _PRICED_MAX_BEFORE_18
+    assert {n: c for n, c in priced.items() if c.buffers > most[n]} == {}
 
 
 def test_a_job_without_a_price_pays_nothing(shop: Db) -> None:

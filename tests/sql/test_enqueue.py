@@ -186,6 +186,19 @@ def test_a_cancelled_follow_up_makes_room_for_another(db: Db) -> None:
     assert (status(db, first), status(db, second)) == ("cancelled", "blocked")
 
 
+def test_a_cancelled_follow_up_that_is_retried_still_wants_its_key(db: Db) -> None:
+    """Not beside the holder; when that has finished, it holds the key itself."""
+    holder = run_one(db, unique_key="k")
+    follow_up = _enqueue(db, "replace")
+    db.execute("select pgqueue.cancel(%s)", (follow_up,))
+    with refused("PQ005"):
+        db.execute("select pgqueue.retry(%s)", (follow_up,))
+    db.execute("select pgqueue.complete(%s, %s)", holder.owned)
+    db.execute("select pgqueue.retry(%s)", (follow_up,))
+
+    assert column(db, "select id from pgqueue.jobs where unique_key = 'k'") == [follow_up]
+
+
 @pytest.mark.parametrize("mode", _MODES)
 def test_a_finished_holder_serves_nothing(db: Db, mode: str) -> None:
     """Its key is free: a new job is inserted."""

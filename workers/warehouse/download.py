@@ -56,6 +56,8 @@ def downloaded(settings: Settings, url: str) -> Iterator[IO[bytes]]:
             raise ServiceUnavailable(f"{_WHAT}: silent for {SILENCE_SECONDS:g} s") from exc
         except (httpx.RemoteProtocolError, httpx.DecodingError, httpx.ReadError) as exc:
             raise BadAnswer(f"{_WHAT}: it broke off: {exc}") from exc
+        except httpx.InvalidURL as exc:
+            raise Fail(f"{_WHAT}: {exc}", code="url_not_allowed") from exc
         except httpx.TransportError as exc:
             raise ServiceUnavailable(f"{_WHAT}: {str(exc) or type(exc).__name__}") from exc
         file.flush()

@@ -2,7 +2,7 @@
 Where files come from, and what is refused before a single row is read.
 
 A path is relative to the tenant's own folder below WAREHOUSE_IMPORT_ROOT and does not lead out of
-it; a URL is on one of WAREHOUSE_IMPORT_HOSTS. The file is read once from end to end before the
+it; a URL begins with one of WAREHOUSE_IMPORT_FROM. The file is read once from end to end before the
 first row is stored: one that is too large, not UTF-8 or not made of lines changes nothing.
 """
 

@@ -6,8 +6,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_function oid := to_regprocedure(p_function || '(pg_catalog.jsonb)');
+    v_function oid;
 begin
+    begin
+        v_function := to_regprocedure(p_function || '(pg_catalog.jsonb)');
+    exception when invalid_name or syntax_error then
+        v_function := null;  -- Told below, in the same words as one that does not exist.
+    end;
     insert into tasks.allowed_functions as a (name, function_schema, function_name, description)
     select p_name, n.nspname, p.proname, p_description
     from pg_proc p
