@@ -304,7 +304,9 @@ def import_module(name: str) -> ModuleType:
         if exc.name and f"{name}.".startswith(f"{exc.name}."):
             raise ConfigurationError(
                 f"app {name}: there is no module {exc.name}",
-                hint=f"Run this from the directory that holds it, not from {here}.",
+                hint=f"Run this from the directory that holds it, not from {here}."
+                if exc.name != name or "." not in name
+                else f"If {name.rpartition('.')[0]} is there, it has no such part.",
             ) from None
         raise ConfigurationError(f"app {name} does not import: {exc}{_where(exc)}") from exc
     except PgqueueError:

@@ -7,7 +7,7 @@ Calling somebody's HTTP API from a handler: every answer ends in a value, a retr
     or no JSON                         backoff
     any other status, or too large     pgqueue.Fail: another attempt would end the same way
 
-Needs the extra: pip install "pgqueue[http]".
+Needs the extra: pip install .[http] in a checkout of pgqueue.
 """
 
 from __future__ import annotations

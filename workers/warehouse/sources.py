@@ -69,7 +69,11 @@ def local_file(settings: Settings, tenant: str, path: str) -> Iterator[IO[bytes]
         Fail: It is not there, no file, or not his.
     """
     if settings.import_root is None:
-        raise Fail("this worker imports no local files", code="paths_disabled", item=path)
+        raise Fail(
+            "this worker imports no local files: WAREHOUSE_IMPORT_ROOT is not set",
+            code="paths_disabled",
+            item=path,
+        )
     folder = settings.import_root / folder_of(tenant)
     if "\0" in path:
         raise Fail("the path holds a NUL character", code="file_not_allowed")

@@ -22,7 +22,7 @@ begin
         description = excluded.description, allowed_at = now(), allowed_by = session_user;
     if not found then
         raise exception using errcode = '42883', message = format('there is no function %s(jsonb) that returns jsonb', p_function),
-            hint = 'Give its schema: tasks.allow(''close_day'', ''shop.close_day'').';
+            hint = 'Name one function with its schema: tasks.allow(''close_day'', ''shop.close_day'').';
     end if;
 end
 $$;
