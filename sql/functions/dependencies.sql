@@ -39,6 +39,40 @@ end
 $$;
 revoke all on function pgqueue.check_acyclic(uuid[]) from public;
 
+-- The jobs of one INSERT, given in order of arrival, with each parent moved ahead of the first of its descendants; others keep their order.
+-- The sequence in which ordering keys are entered must be one in which all could run: a job that waits for one behind it
+-- in its key (or, over several keys, in a circle) would wait for ever. Finds nothing to do where parents come before their
+-- children. A circle of parents is refused later (check_acyclic()): here it only must come to an end.
+create or replace function pgqueue.parents_first(p_ids uuid[])
+returns uuid[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive given as materialized (
+        select u.id, u.n from unnest(p_ids) with ordinality as u (id, n)
+    ), edges as materialized (
+        select p.id as parent_id, p.n as parent_n, c.id as child_id, c.n as child_n
+        from given c
+        cross join lateral (select w.depends_on from pgqueue.jobs w where w.id = c.id limit 1) j
+        cross join lateral unnest(j.depends_on) d
+        join given p on p.id = d
+    ), ahead (id, of_n, levels) as (
+        select e.parent_id, e.child_n, 1 from edges e where e.child_n < e.parent_n
+        union
+        select e.parent_id, a.of_n, a.levels + 1
+        from ahead a
+        join edges e on e.child_id = a.id
+        where a.of_n < e.parent_n and a.levels < 1000
+    )
+    select array_agg(g.id order by coalesce(f.of_n, g.n), coalesce(f.levels, 0) desc, g.n)
+    from given g
+    left join (
+        select distinct on (a.id) a.id, a.of_n, a.levels from ahead a order by a.id, a.of_n, a.levels desc
+    ) f on f.id = g.id;
+$$;
+revoke all on function pgqueue.parents_first(uuid[]) from public;
+
 -- Mark unfinished parents so that whoever finishes them looks for dependents; returns those. Finished ones are locked too:
 -- a retry() must not make them unfinished now. Raises 23503 for one that does not exist, or is another tenant's. When one
 -- moves meanwhile, the block lets all locks go before it looks again: waiting for a running row with a blocked one in
