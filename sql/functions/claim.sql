@@ -139,9 +139,10 @@ begin
         ), owned as materialized (
             select p.*, nextval('pgqueue.token_seq') as token, clock_timestamp() as started_at,
                 coalesce(j.max_attempts, t.max_attempts, v_max_attempts) as max_attempts,
-                -- least() passes over NULLs, and the case over jobs without a deadline.
+                -- least() passes over NULLs, and the case over jobs without a deadline. Seconds, not days and hours: added to a
+                -- time a day is 23 or 25 hours where the clocks change.
                 case when j.deadline_at is null then coalesce(j.timeout, t.timeout)
-                    else least(coalesce(j.timeout, t.timeout), j.deadline_at - clock_timestamp()) end as timeout,
+                    else least(coalesce(j.timeout, t.timeout), make_interval(secs => extract(epoch from j.deadline_at - clock_timestamp())::double precision)) end as timeout,
                 j.payload::text as payload,
                 case when p.flags & 256 = 0 then j.headers::text else pgqueue.headers_with_signals(p.job_id, j.headers) end as headers, j.tenant_id, j.created_at
             from picked p
@@ -207,7 +208,8 @@ begin
     select * into v_job from pgqueue.jobs j where j.id = p_job_id;
     select * into v_type from pgqueue.job_types t where t.job_type = v_ready.job_type;
     v_started_at := clock_timestamp();
-    v_timeout := least(coalesce(v_job.timeout, v_type.timeout), v_job.deadline_at - v_started_at);
+    v_timeout := least(coalesce(v_job.timeout, v_type.timeout),
+        make_interval(secs => extract(epoch from v_job.deadline_at - v_started_at)::double precision));
     insert into pgqueue.running (job_id, token, worker_id, attempt, queue, priority, job_type, flags, ready_at, started_at, deadline_at)
     values (p_job_id, v_token, p_worker, v_ready.attempts + 1, v_ready.queue, v_ready.priority, v_ready.job_type,
         v_ready.flags, v_ready.ready_at, v_started_at, v_started_at + v_timeout);

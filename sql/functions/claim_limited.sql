@@ -250,7 +250,9 @@ begin
                 delete from pgqueue.ready r where r.job_id = any (array(select s.job_id from started s))
             ), owned as materialized (
                 select s.*, coalesce(j.max_attempts, t.max_attempts, p_max_attempts) as max_attempts,
-                    least(coalesce(j.timeout, t.timeout), j.deadline_at - v_fates.at) as timeout,
+                    -- Seconds, as in claim().
+                    least(coalesce(j.timeout, t.timeout),
+                        make_interval(secs => extract(epoch from j.deadline_at - v_fates.at)::double precision)) as timeout,
                     j.payload::text as payload,
                     case when s.flags & 256 = 0 then j.headers::text else pgqueue.headers_with_signals(s.job_id, j.headers) end as headers,
                     j.tenant_id as whose, j.created_at

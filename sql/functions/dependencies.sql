@@ -39,6 +39,40 @@ end
 $$;
 revoke all on function pgqueue.check_acyclic(uuid[]) from public;
 
+-- The jobs of one INSERT, given in order of arrival, with each parent moved ahead of the first of its descendants; others keep their order.
+-- The sequence in which ordering keys are entered must be one in which all could run: a job that waits for one behind it
+-- in its key (or, over several keys, in a circle) would wait for ever. Finds nothing to do where parents come before their
+-- children. A circle of parents is refused later (check_acyclic()): here it only must come to an end.
+create or replace function pgqueue.parents_first(p_ids uuid[])
+returns uuid[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive given as materialized (
+        select u.id, u.n from unnest(p_ids) with ordinality as u (id, n)
+    ), edges as materialized (
+        select p.id as parent_id, p.n as parent_n, c.id as child_id, c.n as child_n
+        from given c
+        cross join lateral (select w.depends_on from pgqueue.jobs w where w.id = c.id limit 1) j
+        cross join lateral unnest(j.depends_on) d
+        join given p on p.id = d
+    ), ahead (id, of_n, levels) as (
+        select e.parent_id, e.child_n, 1 from edges e where e.child_n < e.parent_n
+        union
+        select e.parent_id, a.of_n, a.levels + 1
+        from ahead a
+        join edges e on e.child_id = a.id
+        where a.of_n < e.parent_n and a.levels < 1000
+    )
+    select array_agg(g.id order by coalesce(f.of_n, g.n), coalesce(f.levels, 0) desc, g.n)
+    from given g
+    left join (
+        select distinct on (a.id) a.id, a.of_n, a.levels from ahead a order by a.id, a.of_n, a.levels desc
+    ) f on f.id = g.id;
+$$;
+revoke all on function pgqueue.parents_first(uuid[]) from public;
+
 -- Mark unfinished parents so that whoever finishes them looks for dependents; returns those. Finished ones are locked too:
 -- a retry() must not make them unfinished now. Raises 23503 for one that does not exist, or is another tenant's. When one
 -- moves meanwhile, the block lets all locks go before it looks again: waiting for a running row with a blocked one in
@@ -173,7 +207,9 @@ $$;
 revoke all on function pgqueue.release_dependents(uuid[]) from public;
 
 -- Let go those of these blocked jobs that wait for nothing any more, and fail those that have a failed one among
--- p_parents, their dependents too, level by level.
+-- p_parents, their dependents too, level by level. They are moved to finished at the end, when nothing depends on them any more:
+-- after_finish() would come back here for each level, and a long chain would end in the server's limit of stack depth; and
+-- what it locks (batches, hooks) comes after all jobs rows.
 create or replace function pgqueue.settle_dependents(p_ids uuid[], p_parents uuid[])
 returns void
 language plpgsql
@@ -181,7 +217,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_child record;
-    v_flags integer;
+    v_gone pgqueue.blocked;
+    v_all_gone pgqueue.blocked[] := array[]::pgqueue.blocked[];
+    v_blamed uuid[] := array[]::uuid[];
     v_bad uuid[] := array(
         select f.job_id from pgqueue.finished f where f.job_id = any (p_parents) and f.status in ('failed', 'cancelled'));
     v_failed uuid[];
@@ -201,14 +239,14 @@ begin
             order by b.job_id
         loop
             -- What was deleted, not what was read: mark_places() may have marked the row in between, without its jobs row.
-            delete from pgqueue.blocked b where b.job_id = v_child.job_id returning b.flags into v_flags;
+            delete from pgqueue.blocked b where b.job_id = v_child.job_id returning b.* into v_gone;
             if v_child.failed_parent is null then
                 perform pgqueue.place(v_child.job_id, coalesce(v_child.run_at, '-infinity'), 'run_at', v_child.queue,
-                    v_child.priority, v_child.job_type, v_child.attempts, v_flags);
+                    v_child.priority, v_child.job_type, v_child.attempts, v_gone.flags);
             else
                 delete from pgqueue.dependencies d where d.job_id = v_child.job_id;
-                perform pgqueue.finish_waiting(v_child.job_id, v_child.job_type, v_child.queue, v_child.attempts, v_flags & ~16,
-                    format('job %s, which it depends on, did not succeed', v_child.failed_parent), 'parent_failed', 'failed');
+                v_all_gone := v_all_gone || v_gone;
+                v_blamed := v_blamed || v_child.failed_parent;
                 v_failed := v_failed || v_child.job_id;
             end if;
         end loop;
@@ -216,6 +254,11 @@ begin
         p_ids := array(select distinct d.job_id from pgqueue.dependencies d where d.parent_id = any (v_failed) order by d.job_id);
         perform pgqueue.lock_keyed_jobs(v_failed);
         delete from pgqueue.dependencies d where d.parent_id = any (v_failed);
+    end loop;
+    for v_n in 1..cardinality(v_all_gone) loop
+        v_gone := v_all_gone[v_n];
+        perform pgqueue.finish_waiting(v_gone.job_id, v_gone.job_type, v_gone.queue, v_gone.attempts, v_gone.flags & ~16,
+            format('job %s, which it depends on, did not succeed', v_blamed[v_n]), 'parent_failed', 'failed');
     end loop;
 end
 $$;

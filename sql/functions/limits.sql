@@ -362,7 +362,7 @@ end
 $$;
 revoke all on function pgqueue.start_limiting() from public;
 
--- Write down the order of these jobs, as given: the insert trigger does for new ones with an ordering_key, retry() for one that waits again.
+-- Write down the order of those of these jobs that have an ordering_key, as given: the insert trigger does for new ones with an ordering_key, retry() for one that waits again.
 create or replace function pgqueue.enter_order(p_job_ids uuid[])
 returns void
 language plpgsql
@@ -373,6 +373,7 @@ begin
     select '0:' || coalesce(quote_ident(j.tenant_id), '') || ':' || j.ordering_key, j.id
     from unnest(p_job_ids) with ordinality as u (id, n)
     cross join lateral (select w.id, w.tenant_id, w.ordering_key from pgqueue.jobs w where w.id = u.id limit 1) j
+    where j.ordering_key is not null
     order by u.n
     on conflict (job_id) do nothing;
     perform pgqueue.start_limiting();

@@ -192,7 +192,12 @@ begin
 
             if v_first is null or v_later then
                 if exists (select from inserted n where n.ordering_key is not null) then
-                    perform pgqueue.enter_order(array(select n.id from inserted n where n.ordering_key is not null));
+                    if exists (select from inserted n where n.depends_on is not null) then
+                        perform pgqueue.enter_order(pgqueue.parents_first(
+                            array(select n.id from inserted n where n.ordering_key is not null or n.depends_on is not null)));
+                    else
+                        perform pgqueue.enter_order(array(select n.id from inserted n where n.ordering_key is not null));
+                    end if;
                 end if;
                 with odd as materialized (
                     select n.id, n.run_at, n.depends_on, n.priority, n.job_type, least(n.expires_at, n.deadline_at) as expires_at,

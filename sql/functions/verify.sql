@@ -130,6 +130,12 @@ as $$
         and (c.live or not coalesce(j.ordering_on_failure = 'block'
             and exists (select from pgqueue.finished f where f.job_id = j.id and f.status = 'failed'), false))
     union all
+    select 'job waits for one behind it in its order', a.job_id, format('for job %s, gate %s', b.job_id, a.gate)
+    -- Directly: whatever waits through others is not looked for.
+    from pgqueue.ordered_jobs a
+    join pgqueue.dependencies d on d.job_id = a.job_id
+    join pgqueue.ordered_jobs b on b.job_id = d.parent_id and b.gate = a.gate and b.seq > a.seq
+    union all
     select 'place in an order without a job', o.job_id, format('gate %s', o.gate)
     from pgqueue.ordered_jobs o
     where not exists (select from pgqueue.jobs j where j.id = o.job_id and j.ordering_key is not null)

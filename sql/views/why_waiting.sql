@@ -99,7 +99,8 @@ as $$
 $$;
 revoke all on function pgqueue.why_dependent(uuid) from public;
 
--- In words, the limit or the job that a parked job waits for, and what would free it. A confined session hears of its own jobs only.
+-- In words, the limit or the job that a parked job waits for, and what would free it. A confined session hears of its own jobs only, and no numbers
+-- of a limit: other tenants' jobs may count in them.
 create or replace function pgqueue.why_parked(p_blocked pgqueue.blocked)
 returns text
 language plpgsql
@@ -121,6 +122,9 @@ begin
     select * into v_limit from pgqueue.limits l where l.id = split_part(p_blocked.gate, ':', 1)::bigint;
     if not found then
         return 'blocked: its limit was dropped, and it is let out with the next claim';
+    end if;
+    if pgqueue.current_tenant() is not null then
+        return format('blocked by the limit of %s %s', v_limit.kind, v_limit.name);
     end if;
     select min(o.opens_at) into v_until from pgqueue.openings o where o.gate = p_blocked.gate and o.opens_at > o.made_at;
     return format('blocked by the limit of %s %s: %s', v_limit.kind, v_limit.name, concat_ws(' and ',

@@ -88,7 +88,7 @@ _INTERNAL = (
     | _set(
         """adopt_running claim_limited enter_order gate_room gates_of hold_gates leave_gates
     leave_order leave_places
-    let_out open_gates open_later open_limit park pick_ready reopen_gates settle_gates
+    let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
     start_limiting store_limit take_tokens weigh why_parked"""
     )
 )

@@ -174,6 +174,19 @@ def test_how_many_jobs_of_others_come_first_is_not_told(db: Db, a: Db, b: Db) ->
     assert "3 jobs" in value(db, "select pgqueue.why_waiting(%s)", job_id)
 
 
+def test_how_full_a_limit_is_that_others_fill_is_not_told(db: Db, a: Db, b: Db) -> None:
+    """Once why_waiting() counted what all tenants run under it, and when the next may start."""
+    db.execute("select pgqueue.set_limit('queue', 'default', 1, 1, '1 hour')")
+    insert(a)
+    job_id = insert(b)
+    claim(db, worker(db))
+
+    assert value(b, "select pgqueue.why_waiting(%s)", job_id) == (
+        "blocked by the limit of queue default"
+    )
+    assert "1 of 1 running" in value(db, "select pgqueue.why_waiting(%s)", job_id)
+
+
 def test_notifications_say_numbers_only(db: Db, a: Db, b: Db, connect: Connect) -> None:
     """All that a listener of any role hears during a job's life, on the one channel."""
     door = connect()

@@ -105,6 +105,37 @@ def test_run_anyway_waits_for_all_and_then_runs(db: Db) -> None:
     assert (after_failure, status(db, child)) == ("blocked", "queued")
 
 
+def test_a_chain_of_many_levels_fails_to_its_end(db: Db) -> None:
+    """400 levels that a batch counts: no level costs stack of the server, and all are counted."""
+    batch = value(db, "select pgqueue.open_batch('b')")
+    db.execute(
+        """with ids as materialized (
+            select g, pgqueue.uuid_v7() as id from generate_series(1, 400) g)
+        insert into pgqueue.jobs (id, job_type, batch_id, depends_on)
+        select i.id, 'x', %s, case when g > 1 then array[lag(i.id) over (order by g)] end
+        from ids i order by g""",
+        (batch,),
+    )
+    first = value(db, "select id from pgqueue.jobs where depends_on is null")
+    _fail(db, first)
+    failed = value(db, "select count(*) from pgqueue.finished where status = 'failed'")
+    counted = value(db, "select failed from pgqueue.batch_status where id = %s", batch)
+
+    assert (failed, counted) == (400, 400)
+    assert column(db, "select problem from pgqueue.verify()") == []
+
+
+def test_a_child_and_its_child_that_share_a_failed_parent_fail_once(db: Db) -> None:
+    """With keys: what their end sets off must not fail the lower one a second time."""
+    parent = insert(db)
+    child = _child(db, parent, unique_key="a")
+    grandchild = _child(db, parent, child, unique_key="b")
+    _fail(db, parent)
+
+    assert [status(db, job) for job in (child, grandchild)] == ["failed", "failed"]
+    assert column(db, "select problem from pgqueue.verify()") == []
+
+
 def test_a_failed_attempt_that_is_retried_fails_nobody(db: Db) -> None:
     """Only the end of a parent counts; retries, lost workers and snoozes are on the way to it."""
     parent = insert(db)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.sqljobs import claim, column, insert, report, status, value, worker
+from tests.support.sqljobs import claim, column, insert, refused, report, status, value, worker
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -56,6 +57,57 @@ def test_one_insert_of_many_rows_is_in_the_order_of_its_rows(db: Db) -> None:
         report(db, [job])
 
     assert seen == list(range(1, 21))
+
+
+_NAMED = {
+    "child first": [("a", "k", ["b"]), ("b", "k", [])],
+    "through a third": [("a", "k", ["m"]), ("m", None, ["b"]), ("b", "k", [])],
+    "over two keys": [("a", "k", ["d"]), ("b", "k", []), ("c", "l", ["b"]), ("d", "l", [])],
+    "a chain backwards": [
+        ("a", "k", ["b", "c"]),
+        ("x", "k", []),
+        ("b", "k", ["c"]),
+        ("c", "k", []),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ("child first", "ba"),
+        ("through a third", "bma"),
+        ("over two keys", "dabc"),
+        ("a chain backwards", "cbax"),
+    ],
+)
+def test_a_job_never_comes_before_its_parents_in_their_key(db: Db, shape: str, order: str) -> None:
+    """One INSERT that names children first: a parent moves ahead of them, the rest stays."""
+    jobs = [
+        {"job_type": name, "name": name, "ordering_key": key, "depends_on": parents or None}
+        for name, key, parents in _NAMED[shape]
+    ]
+    db.execute("select pgqueue.enqueue_many(%s)", (json.dumps(jobs),))
+    by = worker(db)
+    seen = []
+    for _ in jobs:
+        found = claim(db, by)
+        seen += [job.job_type for job in found]
+        report(db, found)
+
+    assert "".join(seen) == order
+
+
+def test_a_circle_of_jobs_of_one_key_is_refused(db: Db) -> None:
+    """Putting parents first comes to an end, and then the circle is found."""
+    jobs = [
+        {"job_type": "t", "name": name, "ordering_key": "k", "depends_on": [parent]}
+        for name, parent in ("ab", "bc", "ca")
+    ]
+    with refused("23514"):
+        db.execute("select pgqueue.enqueue_many(%s)", (json.dumps(jobs),))
+
+    assert value(db, "select count(*) from pgqueue.ordered_jobs") == 0
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,28 @@ def test_an_attempt_has_no_more_time_than_its_jobs_deadline(db: Db) -> None:
     assert extended == deadline
 
 
+@pytest.mark.parametrize("way", ["claim", "claim_job", "claim under limits"])
+def test_an_attempts_deadline_stays_where_clocks_change(db: Db, way: str) -> None:
+    """One in winter and one in summer, told to the second in a session whose zone has both."""
+    db.execute("set timezone = 'Europe/Berlin'")
+    if way == "claim under limits":
+        db.execute("select pgqueue.set_limit('queue', 'default', 10)")
+    year = int(value(db, "select extract(year from now())::integer + 2"))
+    jobs = [insert(db, deadline_at=f"{year}-{month}-15 12:00:00+00") for month in ("01", "07")]
+    if way == "claim_job":
+        for job_id in jobs:
+            claim_this(db, job_id)
+    else:
+        claim(db, worker(db))
+    apart = column(
+        db,
+        """select round(extract(epoch from r.deadline_at - j.deadline_at))::integer
+        from pgqueue.running r join pgqueue.jobs j on j.id = r.job_id""",
+    )
+
+    assert apart == [0, 0]
+
+
 def test_a_job_is_not_retried_past_its_deadline(db: Db) -> None:
     """It fails with both errors; one whose next attempt comes in time is retried."""
     deadline = value(db, "select clock_timestamp() + interval '1 minute'")

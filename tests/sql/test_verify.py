@@ -52,6 +52,12 @@ _PLANTED = {
     "gate has room, and nobody is told": """update pgqueue.blocked
         set reason = 'limit', gate = '999999', pos = 1, ready_at = now()""",
     "ordered job out of its order": "update pgqueue.jobs set ordering_key = 'k'",
+    "job waits for one behind it in its order": """with behind as (
+            insert into pgqueue.dependencies (parent_id, job_id)
+            select r.job_id, b.job_id from pgqueue.ready r, pgqueue.blocked b limit 1
+            returning *)
+        insert into pgqueue.ordered_jobs (gate, job_id)
+        select '0::k', x.id from behind b, unnest(array[b.job_id, b.parent_id]) x (id)""",
     "place in an order without a job": """insert into pgqueue.ordered_jobs (gate, job_id)
         values ('0::k', gen_random_uuid())""",
     "blocked by a hook without its mark": "update pgqueue.blocked set reason = 'hook'",
