@@ -88,7 +88,15 @@ as $$
         case when t.tokens < 1 then t.full_at - (l.rate_burst - 1) * l.rate_step end,
         o.job_id
     from (select x as gate, split_part(x, ':', 1)::bigint as limit_id, p_at as at from unnest(p_gates) x) g
-    left join lateral (select i.* from pgqueue.limits i where i.id = g.limit_id limit 1) l on true
+    left join lateral (
+        -- '*' is not for a tenant that has got a row of its own since.
+        select i.* from pgqueue.limits i
+        where i.id = g.limit_id
+            and case when i.kind = 'tenant' and i.name = '*' then not exists (
+                select from pgqueue.limits o
+                where o.kind = 'tenant' and o.name = (parse_ident(substr(g.gate, strpos(g.gate, ':') + 1)))[1]) else true end
+        limit 1
+    ) l on true
     left join lateral (
         select count(*) as n
         from pgqueue.slots h

@@ -80,6 +80,11 @@ begin
         perform pgqueue.adopt_running(v_limit.id);
     end if;
     perform pgqueue.open_limit(v_limit.id);
+    -- What '*' holds back of this tenant passes another gate from now on: nobody who ends there would open the old one.
+    insert into pgqueue.openings (gate, opens_at, made_at)
+    select l.id || ':' || quote_ident(p_name), now(), now()
+    from pgqueue.limits l
+    where p_kind = 'tenant' and p_name <> '*' and l.kind = 'tenant' and l.name = '*';
 end
 $$;
 revoke all on function pgqueue.store_limit(text, text, integer, integer, interval, integer, text, boolean) from public;
