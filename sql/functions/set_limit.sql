@@ -60,8 +60,17 @@ as $$
 declare
     v_limit pgqueue.limits;
 begin
+    -- What divides (here and for rate_step) is looked at before the row's own CHECKs would.
+    if p_rate_jobs not between 1 and 1000000 then
+        raise check_violation using message = format('%s jobs are no rate', p_rate_jobs), constraint = 'limits_rate_jobs_check',
+            table = 'limits', schema = 'pgqueue', hint = 'rate_jobs is between 1 and 1,000,000.';
+    elsif p_rate_interval not between interval '1 millisecond' and interval '30 days' then
+        raise check_violation using message = format('%s is no interval of a rate', p_rate_interval),
+            constraint = 'limits_rate_interval_check', table = 'limits', schema = 'pgqueue',
+            hint = 'rate_interval is between 1 millisecond and 30 days.';
+    end if;
     p_rate_burst := case when p_rate_jobs is not null then coalesce(p_rate_burst,
-        1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval))::integer) end;
+        least(1000000, 1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval)))::integer) end;
     insert into pgqueue.limits as l (kind, name, max_running, rate_jobs, rate_interval, rate_burst, description, operator_managed)
     values (p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, p_rate_burst, p_description, p_by_operator)
     on conflict (kind, name) do update set
