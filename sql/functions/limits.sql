@@ -10,7 +10,7 @@
 --   1. Who admits or parks holds the gate's lock (class 7067006), taken by try, never waited for. What is running is counted in a new statement
 --      after that, so the count has all that earlier holders did. A slot counts while its attempt is in running: a crash frees it.
 --   2. Who ends an attempt, or takes away a job that was let out, takes no lock: he appends an opening and rings (leave_gates()).
---   3. Any claim and promote() consume due openings: with the gate's lock, then in a new statement, let out as many jobs as there is room
+--   3. Any claim, promote() and maintain() consume due openings: with the gate's lock, then in a new statement, let out as many jobs as there is room
 --      (let_out()). They go back to ready, to positions below zero, which claims look at first: a job keeps its place in the order of arrival.
 --   No wake-up is lost: a claim that parked a job because of an attempt that was just ending holds the lock until its commit; the opening of
 --   that attempt is consumed by somebody who gets the lock after that, and sees the parked job. An opening whose lock is busy stays.
@@ -249,6 +249,23 @@ begin
 end
 $$;
 revoke all on function pgqueue.open_gates(integer) from public;
+
+-- When to look at gates again. One that is due already was busy just now.
+create or replace function pgqueue.next_opening()
+returns timestamptz
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_sort = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+    select o.opens_at from pgqueue.openings o
+    where (select s.limited from pgqueue.settings s)
+    order by o.opens_at limit 1;
+$$;
+revoke all on function pgqueue.next_opening() from public;
 
 -- Try the locks of these gates; returns those that were got. At most 100 distinct ones: the server's lock table is for everybody.
 create or replace function pgqueue.hold_gates(p_gates text[])
