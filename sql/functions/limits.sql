@@ -10,7 +10,7 @@
 --   1. Who admits or parks holds the gate's lock (class 7067006), taken by try, never waited for. What is running is counted in a new statement
 --      after that, so the count has all that earlier holders did. A slot counts while its attempt is in running: a crash frees it.
 --   2. Who ends an attempt, or takes away a job that was let out, takes no lock: he appends an opening and rings (leave_gates()).
---   3. Any claim and promote() consume due openings: with the gate's lock, then in a new statement, let out as many jobs as there is room
+--   3. Any claim, promote() and maintain() consume due openings: with the gate's lock, then in a new statement, let out as many jobs as there is room
 --      (let_out()). They go back to ready, to positions below zero, which claims look at first: a job keeps its place in the order of arrival.
 --   No wake-up is lost: a claim that parked a job because of an attempt that was just ending holds the lock until its commit; the opening of
 --   that attempt is consumed by somebody who gets the lock after that, and sees the parked job. An opening whose lock is busy stays.
@@ -88,7 +88,15 @@ as $$
         case when t.tokens < 1 then t.full_at - (l.rate_burst - 1) * l.rate_step end,
         o.job_id
     from (select x as gate, split_part(x, ':', 1)::bigint as limit_id, p_at as at from unnest(p_gates) x) g
-    left join lateral (select i.* from pgqueue.limits i where i.id = g.limit_id limit 1) l on true
+    left join lateral (
+        -- '*' is not for a tenant that has got a row of its own since.
+        select i.* from pgqueue.limits i
+        where i.id = g.limit_id
+            and case when i.kind = 'tenant' and i.name = '*' then not exists (
+                select from pgqueue.limits o
+                where o.kind = 'tenant' and o.name = (parse_ident(substr(g.gate, strpos(g.gate, ':') + 1)))[1]) else true end
+        limit 1
+    ) l on true
     left join lateral (
         select count(*) as n
         from pgqueue.slots h
@@ -241,6 +249,23 @@ begin
 end
 $$;
 revoke all on function pgqueue.open_gates(integer) from public;
+
+-- When to look at gates again. One that is due already was busy just now.
+create or replace function pgqueue.next_opening()
+returns timestamptz
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_sort = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+    select o.opens_at from pgqueue.openings o
+    where (select s.limited from pgqueue.settings s)
+    order by o.opens_at limit 1;
+$$;
+revoke all on function pgqueue.next_opening() from public;
 
 -- Try the locks of these gates; returns those that were got. At most 100 distinct ones: the server's lock table is for everybody.
 create or replace function pgqueue.hold_gates(p_gates text[])

@@ -1,13 +1,29 @@
 -- Maintenance: schedules, promotion of due jobs, rescue, expiry, retention, statistics. No leader: every worker calls
 -- maintain() now and then, psql or a cron may; each part lets one caller in at a time and moves a bounded number of rows.
 
--- Move jobs whose time has come from scheduled to ready, earliest first, and ring. p_floor: as with claims, the time
--- below which the caller has seen nothing left; it spares the scan over dead index entries. Returns how many moved, the next floor
--- (NULL = start over without one: the sweep that finds what was committed late below it) and when the next job is due.
+-- Move jobs whose time has come from scheduled to ready and ring; then look at the gates. p_floor, next_floor: see promote_due().
 create or replace function pgqueue.promote(p_limit integer default 1000, p_floor timestamptz default null)
 returns table (moved bigint, next_floor timestamptz, next_due_at timestamptz)
 language plpgsql
 security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    select p.moved, p.next_floor, p.next_due_at into moved, next_floor, next_due_at from pgqueue.promote_due(p_limit, p_floor) p;
+    perform pgqueue.open_gates(p_limit) from pgqueue.settings s where s.limited;
+    next_due_at := least(next_due_at, pgqueue.next_opening());
+    return next;
+end
+$$;
+revoke all on function pgqueue.promote(integer, timestamptz) from public;
+
+-- The part of promote() that takes no gate's lock. Earliest first. p_floor: as with claims, the time
+-- below which the caller has seen nothing left; it spares the scan over dead index entries. Returns how many moved, the next floor
+-- (NULL = start over without one: the sweep that finds what was committed late below it) and when the next job is due.
+create or replace function pgqueue.promote_due(p_limit integer, p_floor timestamptz)
+returns table (moved bigint, next_floor timestamptz, next_due_at timestamptz)
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_sort = off
@@ -54,15 +70,10 @@ begin
     where s.due_at >= coalesce(next_floor, '-infinity')
     order by s.due_at
     limit 1;
-    if (select s.limited from pgqueue.settings s) then
-        perform pgqueue.open_gates(p_limit);
-        -- One that is due already was busy just now.
-        next_due_at := least(next_due_at, (select o.opens_at from pgqueue.openings o order by o.opens_at limit 1));
-    end if;
     return next;
 end
 $$;
-revoke all on function pgqueue.promote(integer, timestamptz) from public;
+revoke all on function pgqueue.promote_due(integer, timestamptz) from public;
 
 -- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
 -- worker ends as failed. A worker is dead when its lease ended; class 7067003 keeps a claim of its own in flight from
@@ -318,16 +329,16 @@ declare
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote', 'age_waiting', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits',
-        'look_at_signals', 'forget_batches', 'merge_batches', 'run_hooks']
+    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote_due', 'age_waiting', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_schedule_runs', 'tend_limits',
+        'look_at_signals', 'forget_batches', 'merge_batches', 'run_hooks', 'open_gates']
     loop
         begin
             case v_part
                 when 'run_schedules' then
                     select r.enqueued, r.next_tick_at into enqueued, v_next_tick_at from pgqueue.run_schedules(p_limit) r;
-                when 'promote' then
+                when 'promote_due' then
                     select p.moved, p.next_floor, p.next_due_at into promoted, next_floor, next_due_at
-                    from pgqueue.promote(p_limit, p_floor) p;
+                    from pgqueue.promote_due(p_limit, p_floor) p;
                 when 'age_waiting' then perform pgqueue.age_waiting(p_limit);
                 when 'rescue' then rescued := pgqueue.rescue(p_limit);
                 when 'expire' then expired := pgqueue.expire(p_limit);
@@ -344,12 +355,14 @@ begin
                 when 'merge_batches' then perform pgqueue.merge_batches(p_limit);
                 -- Last: what hooks lock is held until the end.
                 when 'run_hooks' then perform pgqueue.run_hooks(p_limit);
+                -- Last of all: claims leave the jobs of gates that are held.
+                when 'open_gates' then perform pgqueue.open_gates(p_limit) from pgqueue.settings s where s.limited;
             end case;
         exception when others then
             raise warning 'pgqueue.%() failed: % (SQLSTATE %)', v_part, sqlerrm, sqlstate;
         end;
     end loop;
-    next_due_at := least(next_due_at, v_next_tick_at, v_next_look_at);
+    next_due_at := least(next_due_at, v_next_tick_at, v_next_look_at, pgqueue.next_opening());
     return next;
 end
 $$;

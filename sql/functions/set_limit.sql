@@ -2,8 +2,8 @@
 
 -- Limit what is named. The whole limit is given each time: NULL = no such limit. kind 'job_type' or 'queue': all jobs of it together. 'tenant': a tenant, or
 -- '*' each tenant alone that has no row of its own. 'key': each concurrency_key alone, among the jobs of a type, or '*' of all types.
--- p_rate_burst: so many may start at once after a quiet time; NULL = what comes in 0.2 s, at least 1. Jobs that run already count; a claim
--- that is in flight at this moment does not know of the limit yet.
+-- p_rate_burst: so many may start at once after a quiet time; NULL = what comes in 0.2 s, at least 1. Jobs that run already count; those
+-- of a claim that is in flight at this moment, and those that somebody holds (an open INSERT with depends_on), are counted by maintain().
 create or replace function pgqueue.set_limit(
     p_kind text,
     p_name text,
@@ -60,8 +60,17 @@ as $$
 declare
     v_limit pgqueue.limits;
 begin
+    -- What divides (here and for rate_step) is looked at before the row's own CHECKs would.
+    if p_rate_jobs not between 1 and 1000000 then
+        raise check_violation using message = format('%s jobs are no rate', p_rate_jobs), constraint = 'limits_rate_jobs_check',
+            table = 'limits', schema = 'pgqueue', hint = 'rate_jobs is between 1 and 1,000,000.';
+    elsif p_rate_interval not between interval '1 millisecond' and interval '30 days' then
+        raise check_violation using message = format('%s is no interval of a rate', p_rate_interval),
+            constraint = 'limits_rate_interval_check', table = 'limits', schema = 'pgqueue',
+            hint = 'rate_interval is between 1 millisecond and 30 days.';
+    end if;
     p_rate_burst := case when p_rate_jobs is not null then coalesce(p_rate_burst,
-        1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval))::integer) end;
+        least(1000000, 1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval)))::integer) end;
     insert into pgqueue.limits as l (kind, name, max_running, rate_jobs, rate_interval, rate_burst, description, operator_managed)
     values (p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, p_rate_burst, p_description, p_by_operator)
     on conflict (kind, name) do update set
@@ -80,12 +89,18 @@ begin
         perform pgqueue.adopt_running(v_limit.id);
     end if;
     perform pgqueue.open_limit(v_limit.id);
+    -- What '*' holds back of this tenant passes another gate from now on: nobody who ends there would open the old one.
+    insert into pgqueue.openings (gate, opens_at, made_at)
+    select l.id || ':' || quote_ident(p_name), now(), now()
+    from pgqueue.limits l
+    where p_kind = 'tenant' and p_name <> '*' and l.kind = 'tenant' and l.name = '*';
 end
 $$;
 revoke all on function pgqueue.store_limit(text, text, integer, integer, interval, integer, text, boolean) from public;
 
--- Jobs that run already take their places under a new limit. Locks running rows in job_id order.
-create or replace function pgqueue.adopt_running(p_limit_id bigint)
+-- Jobs that run already, since before p_before, take their places under a new limit. Skips what is locked: waiting for an open transaction, it
+-- would hold up the completions of all the others.
+create or replace function pgqueue.adopt_running(p_limit_id bigint, p_before timestamptz default 'infinity')
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -95,12 +110,13 @@ declare
 begin
     v_ids := array(
         select r.job_id from pgqueue.running r
-        where exists (
+        where r.started_at < p_before and exists (
             select from pgqueue.jobs j
             cross join lateral pgqueue.gates_of(r.job_type, r.queue, j.tenant_id, j.concurrency_key, null) g
-            where j.id = r.job_id and split_part(g, ':', 1)::bigint = p_limit_id)
+            where j.id = r.job_id and split_part(g, ':', 1)::bigint = p_limit_id
+                and not exists (select from pgqueue.slots s where s.job_id = r.job_id and s.gate = g))
         order by r.job_id
-        for update);
+        for update skip locked);
     update pgqueue.running r set flags = r.flags | 32 where r.job_id = any (v_ids);
     insert into pgqueue.slots (job_id, token, gate)
     select r.job_id, r.token, g
@@ -111,7 +127,7 @@ begin
     on conflict do nothing;
 end
 $$;
-revoke all on function pgqueue.adopt_running(bigint) from public;
+revoke all on function pgqueue.adopt_running(bigint, timestamptz) from public;
 
 -- Whatever is parked under this limit is looked at again.
 create or replace function pgqueue.open_limit(p_limit_id bigint)
@@ -174,7 +190,7 @@ end
 $$;
 revoke all on function pgqueue.skip_ordered(uuid) from public;
 
--- Part of maintain(): forget full buckets; find what a producer could not say (start_limiting()) or a clock that was set back hides; stop
+-- Part of maintain(): give places to jobs that ran when their limit was set; forget full buckets; find what a producer could not say (start_limiting()) or a clock that was set back hides; stop
 -- looking at limits when there is none any more. Ordering keys keep it on once they have been used.
 create or replace function pgqueue.tend_limits(p_limit integer default 1000)
 returns void
@@ -192,6 +208,11 @@ begin
         end if;
         return;
     end if;
+    -- What set_limit() passed over. Only near its time: later claims have seen the limit.
+    perform pgqueue.adopt_running(l.id, l.updated_at + interval '1 minute')
+    from pgqueue.limits l
+    where l.max_running is not null and l.updated_at > v_now - interval '1 hour'
+    order by l.id;
     -- Full a minute ago: as good as no row. The minute is for clocks that are set back a little.
     delete from pgqueue.gate_buckets b
     where b.ctid = any (array(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from tests.support.sqljobs import claim, column, report, value, worker
+from tests.support.sqljobs import claim, column, insert_many, report, value, worker
 
 if TYPE_CHECKING:
     from tests.races.conftest import Open
@@ -30,6 +30,8 @@ _OUTCOMES: list[dict[str, Any]] = [
 _RUNNING = """select max(n) from (
     select count(*) as n from pgqueue.running r join pgqueue.jobs j on j.id = r.job_id
     where {0} is not null group by {0}) x"""
+
+_HELD = "select running from pgqueue.limit_status"
 
 
 def _work(open_session: Open, seed: str, queues: list[str]) -> Counter[str]:
@@ -86,6 +88,31 @@ def test_eight_workers_under_three_limits_never_exceed_one_and_forget_nobody(
     assert most["type"] > 1, f"seed {seed}: it was no race"
     assert parked == 0, f"seed {seed}"
     assert column(db, "select problem from pgqueue.verify()") == [], f"seed {seed}"
+
+
+def test_a_new_limit_beside_an_open_insert_holds_up_nobody(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """The parent that the insert holds takes its place under the limit with a later maintain()."""
+    db, producer = open_session(), open_session.transaction()
+    insert_many(db, 2)
+    by = worker(db)
+    one, two = claim(db, by)
+    producer.execute(
+        "insert into pgqueue.jobs (job_type, depends_on) values ('child', array[%s::uuid])",
+        (two.job_id,),
+    )
+    sessions.start(open_session(), "select pgqueue.set_limit('job_type', 't', 2)").rows()
+    counted = [value(db, _HELD)]
+    db.execute("select pgqueue.complete(%s, %s)", one.owned)
+    producer.commit()
+    db.execute("select pgqueue.maintain()")
+    counted.append(value(db, _HELD))
+    db.execute("select pgqueue.maintain()")
+
+    assert counted == [1, 1]
+    assert column(db, "select job_id from pgqueue.slots") == [two.job_id]
+    assert column(db, "select problem from pgqueue.verify()") == []
 
 
 def test_ordered_jobs_start_in_order_whoever_runs_them(

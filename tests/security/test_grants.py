@@ -70,7 +70,8 @@ _INTERNAL = (
     guard_worker_deleted hmac_sha256 hold_again hold_dependents inbox_inserted
     insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks lock_keyed_jobs
     mark_parents mark_places merge_payloads notice_flags outcome_problem parse_outcomes
-    place raise_lease_lost refuse_job_type refuse_limit refused_outcome release_dependents
+    next_opening place promote_due raise_lease_lost refuse_job_type refuse_limit
+    refused_outcome release_dependents
     report_other request_cancel resolve_names ring route_inserted route_updated run_schedule
     run_tick seconds serve_duplicate settle_dependents small_json store_created take_back
     tell ticks_within trace_headers try_release unconfine utc_offset why_dependent why_held

@@ -5,7 +5,18 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from tests.support.sqljobs import column, insert, place, row, run_one, status, value, worker_dies
+from tests.support.sqljobs import (
+    claim,
+    column,
+    insert,
+    place,
+    row,
+    run_one,
+    status,
+    value,
+    worker,
+    worker_dies,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -67,6 +78,35 @@ def test_a_part_that_fails_leaves_the_others_to_work(db: Db) -> None:
 
     assert counts == (1, 1, 0, 0)
     assert heard == ["pgqueue.retain() failed: never (SQLSTATE P0001)"]
+
+
+def test_no_gate_is_held_while_the_other_parts_of_maintenance_work(db: Db) -> None:
+    """Claims would leave its jobs until a slow retention ends; the gate is opened all the same."""
+    _busy(db)
+    db.execute("select pgqueue.set_limit('job_type', 't', 1)")
+    insert(db)
+    second = insert(db)
+    by = worker(db)
+    (first,) = claim(db, by)
+    db.execute("select pgqueue.complete(%s, %s)", first.owned)
+    db.execute(
+        """create function public.look() returns trigger language plpgsql as $$
+           begin
+               raise warning 'gates held: %', (select count(*) from pg_locks l
+                   where l.locktype = 'advisory' and l.classid = 7067006
+                       and l.pid = pg_backend_pid());
+               return old;
+           end$$"""
+    )
+    db.execute(
+        """create trigger look before delete on pgqueue.jobs
+           for each statement execute function public.look()"""
+    )
+    heard = _warnings(db)
+    db.execute("select pgqueue.maintain()")
+
+    assert set(heard) == {"gates held: 0"}
+    assert place(db, second) == "ready"
 
 
 def test_a_grace_without_end_does_not_stop_rescue(db: Db) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,6 +154,35 @@ def test_a_tenants_own_limit_comes_before_that_of_all(db: Db) -> None:
         "b": 1,
         None: 4,
     }
+
+
+@pytest.mark.parametrize("tenant", ["acme", 'Über "a":b'])
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_tenant_that_gets_its_own_limit_leaves_that_of_all(
+    db: Db, tenant: str, *, declared: bool
+) -> None:
+    """What was parked under '*' passes the new limit, whose ends open nothing of the old one."""
+    limit(db, "tenant", "*", max_running=1)
+    for _ in range(10):
+        insert(db, tenant_id=tenant)
+    by = worker(db)
+    (first,) = claim(db, by)
+    if declared:
+        own = [{"kind": "tenant", "name": tenant, "max_running": 5}]
+        db.execute("select pgqueue.register_limits(%s)", (json.dumps(own),))
+    else:
+        limit(db, "tenant", tenant, max_running=5)
+    started = []
+    for _ in range(4):
+        jobs = claim(db, by)
+        started.append(len(jobs))
+        report(db, jobs)
+    report(db, [first])
+    jobs = claim(db, by)
+
+    assert started == [4, 4, 1, 0]
+    assert (jobs, parked(db)) == ([], 0)
+    assert column(db, "select problem from pgqueue.verify()") == []
 
 
 def test_a_limit_holds_for_jobs_that_wait_or_run_already(db: Db) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.sql.test_limits import limit, parked
@@ -65,6 +66,34 @@ def test_the_default_burst_is_what_comes_in_a_fifth_of_a_second(db: Db) -> None:
     found = db.execute("select name, rate_burst from pgqueue.limits order by name").fetchall()
 
     assert found == [("fast", 201), ("slow", 1)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "interval", "constraint"),
+    [
+        (10, "0 s", "limits_rate_interval_check"),
+        (10, "-1 s", "limits_rate_interval_check"),
+        (10, "31 days", "limits_rate_interval_check"),
+        (10, None, "limits_rate_together_check"),
+        (0, "1 s", "limits_rate_jobs_check"),
+        (1_000_001, "1 s", "limits_rate_jobs_check"),
+    ],
+)
+def test_a_bad_rate_is_refused_by_the_name_of_what_is_bad(
+    db: Db, jobs: int | None, interval: str | None, constraint: str
+) -> None:
+    """Not by a division by zero on the way there."""
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        limit(db, "queue", "q", rate_jobs=jobs, rate_interval=interval)
+
+    assert refusal.value.diag.constraint_name == constraint
+
+
+def test_the_default_burst_stays_within_what_a_burst_may_be(db: Db) -> None:
+    """A fifth of a second of a million in 100 ms is more than that."""
+    limit(db, "queue", "q", rate_jobs=1_000_000, rate_interval="100 ms")
+
+    assert value(db, "select rate_burst from pgqueue.limits") == 1_000_000
 
 
 def test_maintenance_says_when_the_next_token_comes(db: Db) -> None:
