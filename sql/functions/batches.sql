@@ -321,6 +321,8 @@ $$;
 revoke all on function pgqueue.settle_batch(uuid) from public;
 
 -- Enqueue one of the three jobs, unless it has been. One that is refused for good (unknown type, limits) is written down in refused.
+-- One that a quota or a wallet refuses today stays due, and stops neither the numbers nor the others: an empty row of the log brings
+-- merge_batches() back to it.
 create or replace function pgqueue.call_back(p_batch pgqueue.batches, p_event text, p_job jsonb, p_job_id uuid)
 returns void
 language plpgsql
@@ -341,7 +343,10 @@ begin
             failure_job_id = case p_event when 'failure' then v_id else b.failure_job_id end,
             complete_job_id = case p_event when 'complete' then v_id else b.complete_job_id end
         where b.id = p_batch.id;
-    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
+    exception when sqlstate 'PQ008' or sqlstate 'PQ009' then
+        raise warning 'pgqueue: on_% of batch % comes later: % (SQLSTATE %)', p_event, p_batch.id, sqlerrm, sqlstate;
+        insert into pgqueue.batch_log (batch_id) values (p_batch.id);
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
         update pgqueue.batches b set refused = b.refused || jsonb_build_object(p_event, sqlerrm) where b.id = p_batch.id;
     end;
 end

@@ -330,6 +330,31 @@ def test_a_callback_that_fails_for_a_while_comes_later(db: Db) -> None:
     assert _called(db) == ["over", "yes"]
 
 
+@pytest.mark.parametrize("code", ["PQ008", "PQ009"])
+def test_a_callback_beyond_a_quota_or_a_wallet_holds_up_no_other(db: Db, code: str) -> None:
+    """The batch is over and complete; what was refused follows when it is let in, once."""
+    batch = _open(db, **_ALL)
+    (job,) = _add(db, batch)
+    _close(db, batch)
+    db.execute(
+        f"""create function pg_temp.stop() returns trigger language plpgsql as $$
+        begin raise exception using errcode = '{code}', message = 'not now'; end $$;
+        create trigger stop before insert on pgqueue.jobs for each row
+            when (new.job_type = 'yes') execute function pg_temp.stop()"""
+    )
+    _complete(db, job)
+    db.execute("select pgqueue.maintain()")
+    meanwhile = (_called(db), value(db, "select finished_at is not null from pgqueue.batches"))
+    wrong = column(db, "select problem from pgqueue.verify()")
+    db.execute("drop trigger stop on pgqueue.jobs")
+    db.execute("select pgqueue.maintain()")
+    db.execute("select pgqueue.maintain()")
+
+    assert (meanwhile, wrong) == ((["over"], True), [])
+    assert _called(db) == ["over", "yes"]
+    assert column(db, "select id from pgqueue.batch_log") == []
+
+
 @pytest.mark.parametrize(
     "job",
     [
