@@ -98,7 +98,7 @@ revoke all on function pgqueue.close_batch(uuid) from public;
 
 -- p_jobs jobs of this batch have been inserted. Holds the row until the commit, so that nobody closes the batch over them. After
 -- that only from inside: store_created() and add_to_batch() say so by a setting, which anybody can set. It is no right: a batch
--- with an unfinished job takes another without harm.
+-- with an unfinished job takes another without harm. One without is over, and stays so.
 create or replace function pgqueue.join_batch(p_batch_id uuid, p_jobs bigint)
 returns void
 language plpgsql
@@ -107,15 +107,19 @@ as $$
 declare
     v_tenant text := pgqueue.current_tenant();
     v_closed_at timestamptz;
+    v_over boolean;
 begin
-    select b.closed_at into v_closed_at from pgqueue.batches b
+    -- Not by finished_at alone: a retried job is in the log before that is taken back.
+    select b.closed_at, b.finished_at is not null and b.total - b.succeeded - b.failed - b.cancelled + coalesce((
+        select sum(l.added - l.succeeded - l.failed - l.cancelled) from pgqueue.batch_log l where l.batch_id = b.id), 0) <= 0
+    into v_closed_at, v_over from pgqueue.batches b
     where b.id = p_batch_id and (v_tenant is null or b.tenant_id = v_tenant)
     for key share;
     if not found then
         raise exception using errcode = '23503', constraint = 'jobs_batch_id_exists', schema = 'pgqueue', table = 'jobs', column = 'batch_id',
             message = format('batch %s does not exist', p_batch_id), hint = 'select pgqueue.open_batch() makes one and returns its id.';
     end if;
-    if v_closed_at is not null and current_setting('pgqueue.inside_batch', true) is distinct from p_batch_id::text then
+    if v_closed_at is not null and (v_over or current_setting('pgqueue.inside_batch', true) is distinct from p_batch_id::text) then
         raise exception using errcode = '23514', constraint = 'jobs_batch_id_open', schema = 'pgqueue', table = 'jobs', column = 'batch_id',
             message = format('batch %s was closed at %s', p_batch_id, date_trunc('second', v_closed_at)),
             hint = 'Its own jobs add to it with follow-ups in the same batch, or pgqueue.add_to_batch(); others open a new one.';

@@ -210,6 +210,29 @@ def test_a_retry_against_the_last_job(open_session: Open) -> None:
     assert _settled(one) == ["no", "over", "yes"]
 
 
+def test_a_retried_job_adds_to_a_batch_that_has_not_noticed_yet(open_session: Open) -> None:
+    """Somebody held the batch's lock at the retry: it still has its finished_at."""
+    one, two = open_session(), open_session()
+    batch, (job,) = _batch(one, 1)
+    one.execute(_FAIL, job.owned)
+    two.execute("begin")
+    two.execute("select pgqueue.close_batch(%s)", (batch,))
+    one.execute("select pgqueue.retry(%s)", (job.job_id,))
+    two.execute("commit")
+    noticed = value(one, "select finished_at is null from pgqueue.batches")
+    again = claim_this(one, job.job_id)
+    report(one, [again], [{"follow_ups": [{"job_type": "t", "same_batch": True}]}])
+
+    assert noticed is False
+    assert (
+        value(
+            one, "select count(*) from pgqueue.jobs where job_type = 't' and batch_id = %s", batch
+        )
+        == 2
+    )
+    assert column(one, "select problem from pgqueue.verify()") == []
+
+
 def test_two_batches_that_end_crosswise_do_not_deadlock(
     open_session: Open, sessions: Sessions
 ) -> None:

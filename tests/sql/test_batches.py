@@ -215,6 +215,18 @@ def test_a_follow_up_joins_the_batch_of_the_job_that_makes_it(db: Db) -> None:
     )
 
 
+def test_a_batch_that_is_over_takes_no_job_from_whoever_says_it_is_inside(db: Db) -> None:
+    """Anybody can set the setting that says so; what was told of the batch stays true."""
+    batch = _open(db, **_ALL)
+    _complete(db, *_add(db, batch))
+    _close(db, batch)
+    db.execute("select set_config('pgqueue.inside_batch', %s, false)", (str(batch),))
+
+    with refused("23514", constraint="jobs_batch_id_open"):
+        _add(db, batch)
+    assert _numbers(db, batch)[:2] == ("succeeded", 1)
+
+
 def test_same_batch_means_nothing_to_a_job_without_one(db: Db) -> None:
     """A handler need not know how its job was enqueued."""
     report(db, [claim_this(db, insert(db))], [_follow_up(same_batch=True)])
