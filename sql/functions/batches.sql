@@ -265,7 +265,8 @@ end
 $$;
 revoke all on function pgqueue.look_at_batch(uuid, bigint, boolean, boolean) from public;
 
--- Wait for the lock of a batch, 100 ms at most: less than deadlock_timeout. False = somebody holds it still.
+-- Wait for the lock of a batch, 100 ms at most: less than deadlock_timeout. False = somebody holds it still. Once in vain per statement:
+-- expire() and others finish one job after another, and each of them would wait again.
 create or replace function pgqueue.wait_for_batch(p_batch_id uuid)
 returns boolean
 language plpgsql
@@ -273,9 +274,13 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
 begin
+    if current_setting('pgqueue.waited_in_vain', true) = extract(epoch from statement_timestamp())::text then
+        return false;
+    end if;
     perform pg_advisory_xact_lock(7067008, hashtext(p_batch_id::text));
     return true;
 exception when lock_not_available or deadlock_detected then
+    perform set_config('pgqueue.waited_in_vain', extract(epoch from statement_timestamp())::text, true);
     return false;
 end
 $$;
