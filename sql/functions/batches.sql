@@ -98,7 +98,7 @@ revoke all on function pgqueue.close_batch(uuid) from public;
 
 -- p_jobs jobs of this batch have been inserted. Holds the row until the commit, so that nobody closes the batch over them. After
 -- that only from inside: store_created() and add_to_batch() say so by a setting, which anybody can set. It is no right: a batch
--- with an unfinished job takes another without harm.
+-- with an unfinished job takes another without harm. One without is over, and stays so.
 create or replace function pgqueue.join_batch(p_batch_id uuid, p_jobs bigint)
 returns void
 language plpgsql
@@ -107,15 +107,19 @@ as $$
 declare
     v_tenant text := pgqueue.current_tenant();
     v_closed_at timestamptz;
+    v_over boolean;
 begin
-    select b.closed_at into v_closed_at from pgqueue.batches b
+    -- Not by finished_at alone: a retried job is in the log before that is taken back.
+    select b.closed_at, b.finished_at is not null and b.total - b.succeeded - b.failed - b.cancelled + coalesce((
+        select sum(l.added - l.succeeded - l.failed - l.cancelled) from pgqueue.batch_log l where l.batch_id = b.id), 0) <= 0
+    into v_closed_at, v_over from pgqueue.batches b
     where b.id = p_batch_id and (v_tenant is null or b.tenant_id = v_tenant)
     for key share;
     if not found then
         raise exception using errcode = '23503', constraint = 'jobs_batch_id_exists', schema = 'pgqueue', table = 'jobs', column = 'batch_id',
             message = format('batch %s does not exist', p_batch_id), hint = 'select pgqueue.open_batch() makes one and returns its id.';
     end if;
-    if v_closed_at is not null and current_setting('pgqueue.inside_batch', true) is distinct from p_batch_id::text then
+    if v_closed_at is not null and (v_over or current_setting('pgqueue.inside_batch', true) is distinct from p_batch_id::text) then
         raise exception using errcode = '23514', constraint = 'jobs_batch_id_open', schema = 'pgqueue', table = 'jobs', column = 'batch_id',
             message = format('batch %s was closed at %s', p_batch_id, date_trunc('second', v_closed_at)),
             hint = 'Its own jobs add to it with follow-ups in the same batch, or pgqueue.add_to_batch(); others open a new one.';
@@ -261,7 +265,8 @@ end
 $$;
 revoke all on function pgqueue.look_at_batch(uuid, bigint, boolean, boolean) from public;
 
--- Wait for the lock of a batch, 100 ms at most: less than deadlock_timeout. False = somebody holds it still.
+-- Wait for the lock of a batch, 100 ms at most: less than deadlock_timeout. False = somebody holds it still. Once in vain per statement:
+-- expire() and others finish one job after another, and each of them would wait again.
 create or replace function pgqueue.wait_for_batch(p_batch_id uuid)
 returns boolean
 language plpgsql
@@ -269,9 +274,13 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
 begin
+    if current_setting('pgqueue.waited_in_vain', true) = extract(epoch from statement_timestamp())::text then
+        return false;
+    end if;
     perform pg_advisory_xact_lock(7067008, hashtext(p_batch_id::text));
     return true;
 exception when lock_not_available or deadlock_detected then
+    perform set_config('pgqueue.waited_in_vain', extract(epoch from statement_timestamp())::text, true);
     return false;
 end
 $$;
@@ -321,6 +330,8 @@ $$;
 revoke all on function pgqueue.settle_batch(uuid) from public;
 
 -- Enqueue one of the three jobs, unless it has been. One that is refused for good (unknown type, limits) is written down in refused.
+-- One that a quota or a wallet refuses today stays due, and stops neither the numbers nor the others: an empty row of the log brings
+-- merge_batches() back to it.
 create or replace function pgqueue.call_back(p_batch pgqueue.batches, p_event text, p_job jsonb, p_job_id uuid)
 returns void
 language plpgsql
@@ -341,7 +352,10 @@ begin
             failure_job_id = case p_event when 'failure' then v_id else b.failure_job_id end,
             complete_job_id = case p_event when 'complete' then v_id else b.complete_job_id end
         where b.id = p_batch.id;
-    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
+    exception when sqlstate 'PQ008' or sqlstate 'PQ009' then
+        raise warning 'pgqueue: on_% of batch % comes later: % (SQLSTATE %)', p_event, p_batch.id, sqlerrm, sqlstate;
+        insert into pgqueue.batch_log (batch_id) values (p_batch.id);
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception or sqlstate 'PQ006' then
         update pgqueue.batches b set refused = b.refused || jsonb_build_object(p_event, sqlerrm) where b.id = p_batch.id;
     end;
 end

@@ -8,6 +8,8 @@
 --
 -- signal() and pause_until() meet at the job's row of jobs. signal() waits for it and holds it. pause_until() must not wait there, with a
 -- report's other jobs in its hands: finding the row locked, it leaves the job to be looked at again a second later.
+-- Both write a new version of that row: with a snapshot from before the other (REPEATABLE READ) neither sees it, and the later one
+-- gets 40001 for it instead of leaving the job to wait for ever.
 -- Lock order: running, jobs, blocked. Proved by tests/sql/test_signals.py and tests/races/test_signals.py.
 
 -- Raises PQ006 for what cannot be the name of a signal.
@@ -100,6 +102,8 @@ begin
     if not exists (select from pgqueue.signals s where s.job_id = p_job_id and s.name = v_blocked.signal) then
         v_over := v_blocked.timeout_at <= clock_timestamp();
         if v_over is not true then
+            -- It waits on: a signal() with a snapshot from before this gets 40001.
+            update pgqueue.jobs j set unique_key = j.unique_key where j.id = p_job_id;
             update pgqueue.blocked b set look_at = b.timeout_at where b.job_id = p_job_id and b.look_at is distinct from b.timeout_at;
             return false;
         end if;
@@ -173,6 +177,8 @@ begin
     if not found then
         return false;
     end if;
+    -- A pause_until() with a snapshot from before this gets 40001.
+    update pgqueue.jobs j set unique_key = j.unique_key where j.id = p_job_id;
     perform pgqueue.look_at_signal(p_job_id);
     return true;
 end

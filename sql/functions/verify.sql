@@ -67,10 +67,12 @@ as $$
     union all
     select 'batch without the job that was to follow', null, format('batch %s', b.id)
     from pgqueue.batches b
-    where b.on_complete is not null and b.finished_at is not null and b.complete_job_id is null and not b.refused ? 'complete'
+    -- One that is due still has a row in the log.
+    where not exists (select from pgqueue.batch_log l where l.batch_id = b.id) and (
+        b.on_complete is not null and b.finished_at is not null and b.complete_job_id is null and not b.refused ? 'complete'
         or b.on_success is not null and b.finished_at is not null and b.failed + b.cancelled = 0 and b.success_job_id is null
             and not b.refused ? 'success'
-        or b.on_failure is not null and b.failed + b.cancelled > 0 and b.failure_job_id is null and not b.refused ? 'failure'
+        or b.on_failure is not null and b.failed + b.cancelled > 0 and b.failure_job_id is null and not b.refused ? 'failure')
     union all
     select 'job that has waited for a signal without the mark', b.job_id, b.signal
     from pgqueue.blocked b where b.reason = 'signal' and b.flags & 256 = 0

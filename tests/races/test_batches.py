@@ -96,6 +96,26 @@ def test_a_finish_waits_for_another_only_so_long(open_session: Open) -> None:
     assert [_settled(two), _settled(two)] == [["over", "yes"]] * 2
 
 
+@pytest.mark.parametrize("call", ["pgqueue.expire()", "pgqueue.purge_queue('default')"])
+def test_who_finishes_many_jobs_waits_for_a_held_batch_once(open_session: Open, call: str) -> None:
+    """Not 100 ms for each of a hundred: that would be ten seconds, with all their locks held."""
+    one, two = open_session(), open_session()
+    batch: UUID = value(one, _OPEN)
+    one.execute(
+        "insert into pgqueue.jobs (job_type, batch_id, expires_at)"
+        " select 't', %s, clock_timestamp() - interval '1 minute' from generate_series(1, 100)",
+        (batch,),
+    )
+    one.execute("select pgqueue.close_batch(%s)", (batch,))
+    two.execute("begin")
+    two.execute("select pgqueue.close_batch(%s)", (batch,))
+    done = row(one, f"select n, clock_timestamp() - statement_timestamp() < '5 s' from {call} n")
+    two.execute("commit")
+
+    assert done == (100, True)
+    assert _settled(one) == ["no", "over"]
+
+
 def test_a_rolled_back_finish_was_none(open_session: Open, sessions: Sessions) -> None:
     """The other one must not have counted it."""
     one, two = open_session(), open_session()
@@ -208,6 +228,29 @@ def test_a_retry_against_the_last_job(open_session: Open) -> None:
 
     assert "yes" not in before
     assert _settled(one) == ["no", "over", "yes"]
+
+
+def test_a_retried_job_adds_to_a_batch_that_has_not_noticed_yet(open_session: Open) -> None:
+    """Somebody held the batch's lock at the retry: it still has its finished_at."""
+    one, two = open_session(), open_session()
+    batch, (job,) = _batch(one, 1)
+    one.execute(_FAIL, job.owned)
+    two.execute("begin")
+    two.execute("select pgqueue.close_batch(%s)", (batch,))
+    one.execute("select pgqueue.retry(%s)", (job.job_id,))
+    two.execute("commit")
+    noticed = value(one, "select finished_at is null from pgqueue.batches")
+    again = claim_this(one, job.job_id)
+    report(one, [again], [{"follow_ups": [{"job_type": "t", "same_batch": True}]}])
+
+    assert noticed is False
+    assert (
+        value(
+            one, "select count(*) from pgqueue.jobs where job_type = 't' and batch_id = %s", batch
+        )
+        == 2
+    )
+    assert column(one, "select problem from pgqueue.verify()") == []
 
 
 def test_two_batches_that_end_crosswise_do_not_deadlock(

@@ -13,6 +13,7 @@ from tests.support.sqljobs import (
     insert_many,
     report,
     run_one,
+    sqlstate_of,
     status,
     value,
     worker,
@@ -104,6 +105,59 @@ def test_a_signal_waits_for_a_timeout_and_is_refused(
 
     assert sent.sqlstate() == "PQ002"
     assert status(by, job.job_id) == "failed"
+
+
+def _old_snapshot(db: Db) -> None:
+    db.execute("begin isolation level repeatable read")
+    db.execute("select from pgqueue.jobs")
+
+
+def test_a_signal_with_an_old_snapshot_is_told_to_come_again(open_session: Open) -> None:
+    """It does not see that the job waits by now: 40001, instead of a job that waits for ever."""
+    by, sender = open_session(), open_session()
+    job = run_one(by)
+    _old_snapshot(sender)
+    by.execute(_PAUSE, job.owned)
+    first = sqlstate_of(sender, _SIGNAL, job.job_id)
+    sender.execute("rollback")
+    again = value(sender, _SIGNAL, job.job_id)
+
+    assert (first, again) == ("40001", True)
+    assert status(by, job.job_id) == "queued"
+
+
+def test_a_job_that_waits_with_an_old_snapshot_is_told_to_come_again(open_session: Open) -> None:
+    """It does not see that the signal is there: 40001, and it still owns its attempt."""
+    by, sender = open_session(), open_session()
+    job = run_one(by)
+    _old_snapshot(by)
+    sender.execute(_SIGNAL, (job.job_id,))
+    first = sqlstate_of(by, _PAUSE, *job.owned)
+    by.execute("rollback")
+    by.execute(_PAUSE, job.owned)
+
+    assert first == "40001"
+    assert status(by, job.job_id) == "queued"
+
+
+def test_a_signal_with_a_snapshot_from_before_the_second_look_is_told_to_come_again(
+    open_session: Open,
+) -> None:
+    """The job found its row locked; maintenance looked, saw no signal and looks no more."""
+    by, sender, other = open_session(), open_session(), open_session()
+    job = run_one(by)
+    _old_snapshot(sender)
+    other.execute("begin")
+    other.execute("select from pgqueue.jobs for no key update")
+    by.execute(_PAUSE, job.owned)
+    other.execute("commit")
+    by.execute("update pgqueue.blocked set look_at = now()")
+    by.execute("select * from pgqueue.maintain()")
+    first = sqlstate_of(sender, _SIGNAL, job.job_id)
+    sender.execute("rollback")
+
+    assert first == "40001"
+    assert status(by, job.job_id) == "blocked"
 
 
 def test_of_two_signals_at_once_one_counts(open_session: Open, sessions: Sessions) -> None:

@@ -215,6 +215,18 @@ def test_a_follow_up_joins_the_batch_of_the_job_that_makes_it(db: Db) -> None:
     )
 
 
+def test_a_batch_that_is_over_takes_no_job_from_whoever_says_it_is_inside(db: Db) -> None:
+    """Anybody can set the setting that says so; what was told of the batch stays true."""
+    batch = _open(db, **_ALL)
+    _complete(db, *_add(db, batch))
+    _close(db, batch)
+    db.execute("select set_config('pgqueue.inside_batch', %s, false)", (str(batch),))
+
+    with refused("23514", constraint="jobs_batch_id_open"):
+        _add(db, batch)
+    assert _numbers(db, batch)[:2] == ("succeeded", 1)
+
+
 def test_same_batch_means_nothing_to_a_job_without_one(db: Db) -> None:
     """A handler need not know how its job was enqueued."""
     report(db, [claim_this(db, insert(db))], [_follow_up(same_batch=True)])
@@ -328,6 +340,31 @@ def test_a_callback_that_fails_for_a_while_comes_later(db: Db) -> None:
 
     assert meanwhile == ("succeeded", [])
     assert _called(db) == ["over", "yes"]
+
+
+@pytest.mark.parametrize("code", ["PQ008", "PQ009"])
+def test_a_callback_beyond_a_quota_or_a_wallet_holds_up_no_other(db: Db, code: str) -> None:
+    """The batch is over and complete; what was refused follows when it is let in, once."""
+    batch = _open(db, **_ALL)
+    (job,) = _add(db, batch)
+    _close(db, batch)
+    db.execute(
+        f"""create function pg_temp.stop() returns trigger language plpgsql as $$
+        begin raise exception using errcode = '{code}', message = 'not now'; end $$;
+        create trigger stop before insert on pgqueue.jobs for each row
+            when (new.job_type = 'yes') execute function pg_temp.stop()"""
+    )
+    _complete(db, job)
+    db.execute("select pgqueue.maintain()")
+    meanwhile = (_called(db), value(db, "select finished_at is not null from pgqueue.batches"))
+    wrong = column(db, "select problem from pgqueue.verify()")
+    db.execute("drop trigger stop on pgqueue.jobs")
+    db.execute("select pgqueue.maintain()")
+    db.execute("select pgqueue.maintain()")
+
+    assert (meanwhile, wrong) == ((["over"], True), [])
+    assert _called(db) == ["over", "yes"]
+    assert column(db, "select id from pgqueue.batch_log") == []
 
 
 @pytest.mark.parametrize(
