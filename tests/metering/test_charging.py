@@ -282,10 +282,8 @@ def test_a_new_price_is_for_new_jobs(shop: Db) -> None:
     free = insert(shop, "picture")
     for one in (old, new, free):
         shop.execute("select pgqueue.complete(%s, %s)", claim_this(shop, one).owned)
-    shop.execute("select metering.remove_price('picture')")
 
     assert wallet(shop) == Wallet(20, 0, 20)
-    assert value(shop, "select detour from pgqueue.job_types where job_type = 'picture'") == 0
 
 
 def test_a_batch_is_charged_by_one_row_per_wallet(shop: Db) -> None:

@@ -281,6 +281,21 @@ def test_an_old_snapshot_cannot_spend_what_is_gone(
     assert wallet(shop) == Wallet(50, 30, 20)
 
 
+def test_a_price_that_is_removed_beside_an_insert_leaves_no_money_locked(
+    shop: Db, open_session: Open
+) -> None:
+    """Nobody sees yet what the open INSERT has reserved; its job is charged for all the same."""
+    deposit(shop, 100)
+    producer = open_session.transaction()
+    job_id = order(producer)
+    shop.execute("select metering.remove_price('picture')")
+    producer.commit()
+    shop.execute("select pgqueue.complete(%s, %s)", claim_this(shop, job_id).owned)
+
+    assert wallet(shop) == Wallet(70, 0, 70)
+    assert _problems(shop) == []
+
+
 def test_ends_and_deposits_wait_for_no_insert(shop: Db, open_session: Open) -> None:
     """A producer keeps its transaction open; reports in any order, and a deposit, pass."""
     deposit(shop, 1_000)
