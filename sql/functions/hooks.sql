@@ -203,6 +203,8 @@ declare
     v_let_go uuid[] := array[]::uuid[];
 begin
     v_locked := array(select j.id from pgqueue.jobs j where j.id = any (p_job_ids) order by j.id for update skip locked);
+    -- Not jobs alone: the INSERT of a child marks its parent's row of blocked without that, and may want what the hook holds.
+    v_locked := array(select b.job_id from pgqueue.blocked b where b.job_id = any (v_locked) order by b.job_id for update skip locked);
     for v_blocked in
         select b.* from unnest(p_job_ids) with ordinality as u (id, n)
         join pgqueue.blocked b on b.job_id = u.id
@@ -210,8 +212,7 @@ begin
         order by u.n
     loop
         if v_blocked.reason = 'hook' then
-            -- As it is now: an INSERT of a child may have marked it since.
-            delete from pgqueue.blocked b where b.job_id = v_blocked.job_id returning * into v_blocked;
+            delete from pgqueue.blocked b where b.job_id = v_blocked.job_id;
             perform pgqueue.place(v_blocked.job_id, coalesce(v_blocked.run_at, '-infinity'), 'run_at', v_blocked.queue,
                 v_blocked.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags & ~1024);
         else
