@@ -39,12 +39,8 @@ begin
     if pgqueue.retry_paused(p_job_id) then
         return false;
     end if;
-    if v_job.batch_id is not null then
-        perform pgqueue.count_in_batches(array[p_job_id], -1);
-    end if;
-    -- Its last end first, before it is forgotten.
-    perform pgqueue.settle_hooks(p_job_id);
-    delete from pgqueue.finished f where f.job_id = p_job_id returning * into v_finished;
+    -- Before its end is counted back and told: a job that finishes only now has not been looked at by either.
+    select * into v_finished from pgqueue.finished f where f.job_id = p_job_id for update;
     if not found then
         raise exception using errcode = 'PQ002', message = format('job %s is neither finished nor waiting for its time: nothing to retry', p_job_id),
             hint = 'select pgqueue.why_waiting(id) says what it waits for.';
@@ -54,6 +50,12 @@ begin
             least(v_job.expires_at, v_job.deadline_at)),
             hint = 'Insert a new job.';
     end if;
+    if v_job.batch_id is not null then
+        perform pgqueue.count_in_batches(array[p_job_id], -1);
+    end if;
+    -- Its last end first, before it is forgotten.
+    perform pgqueue.settle_hooks(p_job_id);
+    delete from pgqueue.finished f where f.job_id = p_job_id;
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
     values (p_job_id, coalesce(v_finished.token, nextval('pgqueue.token_seq')), v_finished.attempt, 'redriven',
         v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
