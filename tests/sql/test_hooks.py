@@ -364,6 +364,21 @@ def test_redrive_brings_a_child_back_with_its_parent_beside_a_job_that_is_refuse
     ]
 
 
+def test_calls_of_a_hook_that_has_been_dropped_are_forgotten(shop: Db) -> None:
+    """By maintenance, and by a retry: it would refuse for ever, and nobody could help."""
+    retried, kept = (insert(shop, payload={"refuse": "finish"}) for _ in range(2))
+    _fail_all(shop)
+    shop.execute("select pgqueue.drop_hook('t', 'shop.on_jobs')")
+    shop.execute("select pgqueue.retry(%s)", (retried,))
+    left = column(shop, "select job_id from pgqueue.hook_calls")
+    shop.execute("update pgqueue.hook_calls set next_try_at = now()")
+    shop.execute("select pgqueue.maintain()")
+
+    assert left == [kept]
+    assert column(shop, "select job_id from pgqueue.hook_calls") == []
+    assert _heard(shop, "finish") == []
+
+
 def test_a_hook_that_has_been_dropped_is_called_no_more(shop: Db) -> None:
     """Jobs on their way finish without it; new ones carry no mark."""
     job = run_one(shop)
