@@ -6,7 +6,8 @@
 --   insert    in the inserter's transaction, once per statement with all its jobs of the hook's types; they are routed already.
 --             Returns those to hold back (NULL = none): they are blocked until unhold(). An error refuses the INSERT.
 --   finish    in the transaction that finishes the jobs, however they end; pgqueue.finished tells how. The answer is ignored.
---   retry     as insert, for a finished job that runs again: retry() calls it once, redrive() once for all.
+--   retry     as insert, for a finished job that runs again: retry() calls it once, redrive() once for all. After an error redrive()
+--             tries its jobs one by one, leaves those that are refused, and calls it once for the others.
 --   maintain  about once a second, with no jobs, by one caller at a time: for what a hook wants to do later.
 --
 -- A job's flags bit 7 (128), from job_types.detour, says that its type had a hook when it was inserted or retried: jobs without pay nothing. A hook
@@ -84,7 +85,8 @@ end
 $$;
 revoke all on function pgqueue.set_hook(text, text, text[]) from public;
 
--- For the schema's owner only. Jobs that are on their way finish without it. False = there was none.
+-- For the schema's owner only. Jobs that are on their way finish without it, and calls of it that failed are not repeated: settle_hooks()
+-- forgets them. False = there was none.
 create or replace function pgqueue.drop_hook(p_job_type text, p_function text)
 returns boolean
 language plpgsql
@@ -203,6 +205,8 @@ declare
     v_let_go uuid[] := array[]::uuid[];
 begin
     v_locked := array(select j.id from pgqueue.jobs j where j.id = any (p_job_ids) order by j.id for update skip locked);
+    -- Not jobs alone: the INSERT of a child marks its parent's row of blocked without that, and may want what the hook holds.
+    v_locked := array(select b.job_id from pgqueue.blocked b where b.job_id = any (v_locked) order by b.job_id for update skip locked);
     for v_blocked in
         select b.* from unnest(p_job_ids) with ordinality as u (id, n)
         join pgqueue.blocked b on b.job_id = u.id
@@ -210,8 +214,7 @@ begin
         order by u.n
     loop
         if v_blocked.reason = 'hook' then
-            -- As it is now: an INSERT of a child may have marked it since.
-            delete from pgqueue.blocked b where b.job_id = v_blocked.job_id returning * into v_blocked;
+            delete from pgqueue.blocked b where b.job_id = v_blocked.job_id;
             perform pgqueue.place(v_blocked.job_id, coalesce(v_blocked.run_at, '-infinity'), 'run_at', v_blocked.queue,
                 v_blocked.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags & ~1024);
         else
@@ -248,7 +251,7 @@ end
 $$;
 revoke all on function pgqueue.tell_hooks(uuid[]) from public;
 
--- Repeat now what is kept of this job; the error is the caller's.
+-- Repeat now what is kept of this job, unless its type has that hook no more; the error is the caller's.
 create or replace function pgqueue.settle_hooks(p_job_id uuid)
 returns void
 language plpgsql
@@ -260,7 +263,8 @@ begin
     for v_call in
         select * from pgqueue.hook_calls c where c.job_id = p_job_id order by c.function_schema, c.function_name for update
     loop
-        perform pgqueue.call_hook(v_call.function_schema, v_call.function_name, 'finish', array[p_job_id]);
+        perform pgqueue.call_hook(h.function_schema, h.function_name, 'finish', h.job_ids) from pgqueue.hooks_of('finish', array[p_job_id]) h
+        where h.function_schema = v_call.function_schema and h.function_name = v_call.function_name;
         delete from pgqueue.hook_calls c
         where c.job_id = p_job_id and c.function_schema = v_call.function_schema and c.function_name = v_call.function_name;
     end loop;
@@ -364,7 +368,7 @@ declare
     v_hook record;
     v_settled bigint := 0;
 begin
-    if not exists (select from pgqueue.hooks) or not pg_try_advisory_xact_lock(7067004, 8) then
+    if not exists (select from pgqueue.hooks union all select from pgqueue.hook_calls) or not pg_try_advisory_xact_lock(7067004, 8) then
         return 0;
     end if;
     for v_id in

@@ -39,12 +39,8 @@ begin
     if pgqueue.retry_paused(p_job_id) then
         return false;
     end if;
-    if v_job.batch_id is not null then
-        perform pgqueue.count_in_batches(array[p_job_id], -1);
-    end if;
-    -- Its last end first, before it is forgotten.
-    perform pgqueue.settle_hooks(p_job_id);
-    delete from pgqueue.finished f where f.job_id = p_job_id returning * into v_finished;
+    -- Before its end is counted back and told: a job that finishes only now has not been looked at by either.
+    select * into v_finished from pgqueue.finished f where f.job_id = p_job_id for update;
     if not found then
         raise exception using errcode = 'PQ002', message = format('job %s is neither finished nor waiting for its time: nothing to retry', p_job_id),
             hint = 'select pgqueue.why_waiting(id) says what it waits for.';
@@ -54,6 +50,12 @@ begin
             least(v_job.expires_at, v_job.deadline_at)),
             hint = 'Insert a new job.';
     end if;
+    if v_job.batch_id is not null then
+        perform pgqueue.count_in_batches(array[p_job_id], -1);
+    end if;
+    -- Its last end first, before it is forgotten.
+    perform pgqueue.settle_hooks(p_job_id);
+    delete from pgqueue.finished f where f.job_id = p_job_id;
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
     values (p_job_id, coalesce(v_finished.token, nextval('pgqueue.token_seq')), v_finished.attempt, 'redriven',
         v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
@@ -108,8 +110,8 @@ revoke all on function pgqueue.retry_paused(uuid) from public;
 
 -- Retry the oldest failed jobs, up to p_limit; returns how many. NULL arguments do not restrict, but what `pgqueue run` ran
 -- in a queue of its own (run- and 16 digits) takes a p_queue: nobody listens there any more. Jobs whose unique key is
--- taken, which have expired, or which somebody is changing are left. Those with keys come last, in the order of their
--- keys: the order in which enqueue_many() takes them.
+-- taken, which have expired, or which somebody is changing are left; so are, with a warning, those that a hook refuses, which
+-- others take the place of. Those with keys come last, in the order of their keys: the order in which enqueue_many() takes them.
 create or replace function pgqueue.redrive(
     p_job_type text default null,
     p_queue text default null,
@@ -122,18 +124,64 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_hooked uuid[];
+    v_more uuid[];
+    v_refused uuid[] := array[]::uuid[];
+    v_redriven bigint;
+begin
+    -- A round for each p_limit of refused jobs; ten, so that it ends soon when everything is refused.
+    for v_round in 1..10 loop
+        v_hooked := null;
+        begin
+            select r.redriven, r.hooked into v_redriven, v_hooked
+            from pgqueue.redrive_round(p_job_type, p_queue, p_since, p_limit, v_refused) r;
+            if v_hooked <> '{}' then
+                perform pgqueue.ask_hooks('retry', v_hooked);
+            end if;
+            return v_redriven;
+        exception when others then
+            -- A deadlock or a lock that was not to be had says nothing about the jobs.
+            if left(sqlstate, 2) in ('40', '55') or v_hooked is null then
+                raise;
+            end if;
+            v_more := pgqueue.refused_of(v_hooked);
+            if v_more = '{}' then
+                raise;
+            end if;
+        end;
+        v_refused := v_refused || v_more;
+    end loop;
+    return 0;
+end
+$$;
+revoke all on function pgqueue.redrive(text, text, timestamptz, integer) from public;
+
+-- Bring back the jobs that redrive() is to bring back, but not these. Returns how many, and those of them whose hooks are to be asked.
+create or replace function pgqueue.redrive_round(
+    p_job_type text,
+    p_queue text,
+    p_since timestamptz,
+    p_limit integer,
+    p_refused uuid[],
+    out redriven bigint,
+    out hooked uuid[]
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
     v_id uuid;
     v_tenant text := pgqueue.current_tenant();
-    v_redriven bigint := 0;
-    v_hooked uuid[] := array[]::uuid[];
 begin
+    redriven := 0;
+    hooked := array[]::uuid[];
     for v_id in
         select d.job_id
         from (
             select f.job_id, f.unique_key, f.finished_at
             from pgqueue.finished f
             cross join lateral (select w.tenant_id, least(w.expires_at, w.deadline_at) as expires_at from pgqueue.jobs w where w.id = f.job_id limit 1) j
-            where f.status = 'failed'
+            where f.status = 'failed' and f.job_id <> all (p_refused)
                 and (p_job_type is null or f.job_type = p_job_type)
                 and (f.queue = p_queue or p_queue is null and f.queue !~ '^run-[0-9a-f]{16}$')
                 and (p_since is null or f.finished_at >= p_since)
@@ -152,21 +200,61 @@ begin
             perform from pgqueue.jobs j where j.id = v_id for update skip locked;
             if found then
                 if pgqueue.retry_one(v_id) then
-                    v_hooked := v_hooked || v_id;
+                    hooked := hooked || v_id;
                 end if;
-                v_redriven := v_redriven + 1;
+                redriven := redriven + 1;
             end if;
-        exception when sqlstate 'PQ002' or sqlstate 'PQ003' or sqlstate 'PQ005' then
-            null;
+        exception
+            when sqlstate 'PQ002' or sqlstate 'PQ003' or sqlstate 'PQ005' then
+                null;
+            when others then
+                -- A hook that still refuses to hear of its last end.
+                if left(sqlstate, 2) in ('40', '55') then
+                    raise;
+                end if;
+                raise warning 'pgqueue: job % is not redriven: % (SQLSTATE %)', v_id, sqlerrm, sqlstate;
         end;
     end loop;
-    if v_hooked <> '{}' then
-        perform pgqueue.ask_hooks('retry', v_hooked);
-    end if;
-    return v_redriven;
 end
 $$;
-revoke all on function pgqueue.redrive(text, text, timestamptz, integer) from public;
+revoke all on function pgqueue.redrive_round(text, text, timestamptz, integer, uuid[]) from public;
+
+-- Those of these failed jobs that a hook refuses to run again. Each is tried alone and rolled back: what is to stay is asked for all at once,
+-- so that hooks lock in one order. When none is refused, those that cannot be tried alone: their parents are among the others.
+create or replace function pgqueue.refused_of(p_job_ids uuid[])
+returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+    v_refused uuid[] := array[]::uuid[];
+    v_untried uuid[] := array[]::uuid[];
+begin
+    foreach v_id in array p_job_ids loop
+        begin
+            perform from pgqueue.jobs j where j.id = v_id for update skip locked;
+            if found and pgqueue.retry_one(v_id) then
+                perform pgqueue.ask_hooks('retry', array[v_id]);
+            end if;
+            raise exception using errcode = 'PQ000', message = 'it was a trial';
+        exception
+            when sqlstate 'PQ000' then
+                null;
+            when sqlstate 'PQ002' or sqlstate 'PQ003' or sqlstate 'PQ005' then
+                v_untried := v_untried || v_id;
+            when others then
+                if left(sqlstate, 2) in ('40', '55') then
+                    raise;
+                end if;
+                raise warning 'pgqueue: job % is not redriven: % (SQLSTATE %)', v_id, sqlerrm, sqlstate;
+                v_refused := v_refused || v_id;
+        end;
+    end loop;
+    return case when v_refused = '{}' then v_untried else v_refused end;
+end
+$$;
+revoke all on function pgqueue.refused_of(uuid[]) from public;
 
 -- Move a waiting job in time (NULL = now). The UPDATE's trigger moves its row; raises PQ002 when it no longer waits.
 create or replace function pgqueue.reschedule(p_job_id uuid, p_run_at timestamptz)

@@ -20,6 +20,7 @@ from tests.support.sqljobs import (
     worker,
     worker_dies,
 )
+from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -129,6 +130,28 @@ def test_a_rolled_back_finish_was_none(open_session: Open, sessions: Sessions) -
     one.execute(_COMPLETE, first.owned)
 
     assert (before, _called(one)) == ([], ["over", "yes"])
+
+
+def test_a_retry_beside_a_completion_does_not_count_the_job_twice(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """The job still ran when the retry looked at it: there is nothing to retry."""
+    one, two, holder = open_session(), open_session(), open_session.transaction()
+    _, (job,) = _batch(one, 1)
+    # Where a retry stops between the looks that it takes: what is left of its last end's hooks.
+    holder.execute("lock table pgqueue.hook_calls in access exclusive mode")
+    retrying = sessions.start(two, "select pgqueue.retry(%s)", job.job_id)
+    blockers = "select pg_blocking_pids(%s)"
+    eventually(
+        lambda: retrying.future.done() or value(one, blockers, two.info.backend_pid),
+        what="the retry has looked at the job",
+    )
+    one.execute(_COMPLETE, job.owned)
+    holder.rollback()
+
+    assert retrying.sqlstate() == "PQ002"
+    assert _settled(one) == ["over", "yes"]
+    assert column(one, "select problem from pgqueue.verify()") == []
 
 
 def test_closing_waits_for_a_job_that_is_being_inserted(

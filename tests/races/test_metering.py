@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from tests.support.sqljobs import Db
 
 _CUSTOMERS = ["acme", "zoo", "moon"]
-# Poor customers, answers about jobs that moved, killed sessions. No deadlock.
-_EXPECTED = {"PQ009", "PQ001", "PQ002", "PQ003", "PQ004", "57P01", None}
+# Poor customers, answers about jobs that moved, parents that retention has removed (23503), killed
+# sessions. No deadlock.
+_EXPECTED = {"PQ009", "PQ001", "PQ002", "PQ003", "PQ004", "23503", "57P01", None}
 _OUTCOMES: list[dict[str, Any] | None] = [
     None,
     None,
@@ -281,6 +282,21 @@ def test_an_old_snapshot_cannot_spend_what_is_gone(
     assert wallet(shop) == Wallet(50, 30, 20)
 
 
+def test_a_price_that_is_removed_beside_an_insert_leaves_no_money_locked(
+    shop: Db, open_session: Open
+) -> None:
+    """Nobody sees yet what the open INSERT has reserved; its job is charged for all the same."""
+    deposit(shop, 100)
+    producer = open_session.transaction()
+    job_id = order(producer)
+    shop.execute("select metering.remove_price('picture')")
+    producer.commit()
+    shop.execute("select pgqueue.complete(%s, %s)", claim_this(shop, job_id).owned)
+
+    assert wallet(shop) == Wallet(70, 0, 70)
+    assert _problems(shop) == []
+
+
 def test_ends_and_deposits_wait_for_no_insert(shop: Db, open_session: Open) -> None:
     """A producer keeps its transaction open; reports in any order, and a deposit, pass."""
     deposit(shop, 1_000)
@@ -313,6 +329,30 @@ def test_a_deposit_leaves_a_job_that_is_being_cancelled(shop: Db, open_session: 
 
     assert meanwhile == ("queued", Wallet(200, 100, 100))
     assert status(shop, first) == "queued"
+    assert _problems(shop) == []
+
+
+def test_a_deposit_leaves_a_job_whose_child_is_being_inserted(
+    shop: Db, open_session: Open, sessions: Sessions
+) -> None:
+    """That INSERT wants the wallet next: waiting for it would be a deadlock."""
+    film = order(shop, "film")
+    producer, payer = open_session.transaction(), open_session.transaction()
+    insert(producer, "free", depends_on=(film,))
+    payer.execute("set lock_timeout = '1s'")
+    deposit(payer, 200)
+    ordering = sessions.start(
+        producer,
+        """insert into pgqueue.jobs (job_type, headers)
+        values ('picture', '{"customer": "acme"}')""",
+    ).blocked()
+    payer.commit()
+    refused = ordering.sqlstate()
+    producer.commit()
+    shop.execute("select pgqueue.maintain()")
+
+    assert refused is None
+    assert status(shop, film) == "queued"
     assert _problems(shop) == []
 
 

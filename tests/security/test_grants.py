@@ -79,6 +79,7 @@ _INTERNAL = (
     why_ready call_back check_batch check_signal count_in_batches headers_with_signals
     insert_inside join_batch look_at_batch look_at_signal read_signal_token retry_paused
     settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
+    redrive_round refused_of
     finish_hooked hold_back hooks_of
     refused_status retry_one set_hook settle_hooks tell_hooks uncount_success unhold"""
     )

@@ -312,6 +312,73 @@ def test_redrive_asks_once_for_all_and_holds_what_is_to_be_held(shop: Db) -> Non
     assert sorted(status(shop, one) for one in ids) == ["blocked", "queued"]
 
 
+def _fail_all(db: Db) -> None:
+    for job in claim(db, worker(db)):
+        db.execute("select pgqueue.fail(%s, %s, null, false)", job.owned)
+
+
+def test_redrive_leaves_a_job_whose_hook_does_not_hear_of_its_end(shop: Db) -> None:
+    """The others run again."""
+    deaf = insert(shop, payload={"refuse": "finish"})
+    others = [insert(shop), insert(shop, "u")]
+    _fail_all(shop)
+    redriven = value(shop, "select pgqueue.redrive()")
+
+    assert redriven == 2
+    assert status(shop, deaf) == "failed"
+    assert [status(shop, one) for one in others] == ["queued", "queued"]
+
+
+def test_redrive_leaves_a_job_that_a_hook_refuses_to_run_again(shop: Db) -> None:
+    """The others run again, asked for all at once; another takes its place within the limit."""
+    refused = insert(shop, payload={"refuse": "retry"})
+    others = sorted(insert(shop) for _ in range(2))
+    _fail_all(shop)
+    redriven = value(shop, "select pgqueue.redrive(p_limit => 2)")
+
+    assert redriven == 2
+    assert status(shop, refused) == "failed"
+    assert [status(shop, one) for one in others] == ["queued", "queued"]
+    assert [ids for ids, _ in _heard(shop, "retry")] == [others]
+
+
+def test_redrive_brings_a_child_back_with_its_parent_beside_a_job_that_is_refused(
+    shop: Db,
+) -> None:
+    """The child cannot be tried alone, while its parent has failed; that is no refusal."""
+    refused, parent = insert(shop, payload={"refuse": "retry"}), insert(shop)
+    child = insert(shop, depends_on=(parent,))
+    _fail_all(shop)
+    shop.execute(
+        "update pgqueue.finished set finished_at = finished_at + interval '1 second'"
+        " where job_id = %s",
+        (child,),
+    )
+    redriven = value(shop, "select pgqueue.redrive()")
+
+    assert redriven == 2
+    assert [status(shop, one) for one in (refused, parent, child)] == [
+        "failed",
+        "queued",
+        "blocked",
+    ]
+
+
+def test_calls_of_a_hook_that_has_been_dropped_are_forgotten(shop: Db) -> None:
+    """By maintenance, and by a retry: it would refuse for ever, and nobody could help."""
+    retried, kept = (insert(shop, payload={"refuse": "finish"}) for _ in range(2))
+    _fail_all(shop)
+    shop.execute("select pgqueue.drop_hook('t', 'shop.on_jobs')")
+    shop.execute("select pgqueue.retry(%s)", (retried,))
+    left = column(shop, "select job_id from pgqueue.hook_calls")
+    shop.execute("update pgqueue.hook_calls set next_try_at = now()")
+    shop.execute("select pgqueue.maintain()")
+
+    assert left == [kept]
+    assert column(shop, "select job_id from pgqueue.hook_calls") == []
+    assert _heard(shop, "finish") == []
+
+
 def test_a_hook_that_has_been_dropped_is_called_no_more(shop: Db) -> None:
     """Jobs on their way finish without it; new ones carry no mark."""
     job = run_one(shop)

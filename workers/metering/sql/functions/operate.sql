@@ -45,25 +45,17 @@ end
 $$;
 revoke all on function metering.set_price(text, bigint, text, text) from public;
 
--- Jobs of this type cost nothing from now on. False = they had no price. Those on their way are still charged for: the hook goes
--- when none is left.
+-- Jobs of this type cost nothing from now on. False = they had no price. Those on their way are still charged for: the hook stays,
+-- because an INSERT that has not committed yet may have reserved, and nobody sees that.
 create or replace function metering.remove_price(p_job_type text)
 returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_found boolean;
 begin
     delete from metering.prices p where p.job_type = p_job_type;
-    v_found := found;
-    if not exists (select from metering.reservations r where r.job_type = p_job_type)
-        and not exists (select from metering.holds h where h.job_type = p_job_type)
-    then
-        perform pgqueue.drop_hook(p_job_type, 'metering.on_jobs');
-    end if;
-    return v_found;
+    return found;
 end
 $$;
 revoke all on function metering.remove_price(text) from public;
