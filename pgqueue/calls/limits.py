@@ -40,7 +40,7 @@ def set_limit(
         max_running: At most so many at once.
         rate_jobs: So many starts per *rate_interval*.
         rate_interval: The time of the rate.
-        rate_burst: So many may start at once; by default what comes in 0.2 s, at least 1.
+        rate_burst: So many may start at once; by default 1 and what comes in 0.2 s.
         description: For people.
     """
     return Call(

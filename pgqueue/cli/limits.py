@@ -73,7 +73,7 @@ def _rate(_context: click.Context, _option: click.Parameter, given: str | None) 
     "--burst",
     type=click.IntRange(1, RATE_MAX),
     metavar="N",
-    help="So many may start at once; default what comes in 0.2 s, at least 1.",
+    help="So many may start at once; default 1 and what comes in 0.2 s.",
 )
 @click.option("--description", metavar="TEXT", help="What it is for.")
 def set_(

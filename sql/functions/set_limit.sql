@@ -2,7 +2,7 @@
 
 -- Limit what is named. The whole limit is given each time: NULL = no such limit. kind 'job_type' or 'queue': all jobs of it together. 'tenant': a tenant, or
 -- '*' each tenant alone that has no row of its own. 'key': each concurrency_key alone, among the jobs of a type, or '*' of all types.
--- p_rate_burst: so many may start at once after a quiet time; NULL = what comes in 0.2 s, at least 1. Jobs that run already count; those
+-- p_rate_burst: so many may start at once after a quiet time; NULL = 1 and what comes in 0.2 s. Jobs that run already count; those
 -- of a claim that is in flight at this moment, and those that somebody holds (an open INSERT with depends_on), are counted by maintain().
 create or replace function pgqueue.set_limit(
     p_kind text,
@@ -78,8 +78,9 @@ begin
         rate_burst = excluded.rate_burst, description = coalesce(excluded.description, l.description),
         operator_managed = excluded.operator_managed, updated_at = clock_timestamp()
     where (p_by_operator or not l.operator_managed)
-        and (l.max_running, l.rate_jobs, l.rate_interval, l.rate_burst, l.operator_managed)
-            is distinct from (excluded.max_running, excluded.rate_jobs, excluded.rate_interval, excluded.rate_burst, excluded.operator_managed)
+        and (l.max_running, l.rate_jobs, l.rate_interval, l.rate_burst, l.operator_managed, l.description)
+            is distinct from (excluded.max_running, excluded.rate_jobs, excluded.rate_interval, excluded.rate_burst, excluded.operator_managed,
+                coalesce(excluded.description, l.description))
     returning * into v_limit;
     if not found then
         return;

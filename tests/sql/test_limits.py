@@ -345,3 +345,11 @@ def test_the_status_and_why_say_what_holds(db: Db) -> None:
     assert words == "blocked by the limit of key t: 1 of 1 running"
     assert found == ("key", "t", 1, 1, 1)
     assert status(db, second) == "blocked"
+
+
+def test_a_description_alone_can_be_changed(db: Db) -> None:
+    """What the operator writes is what the view shows; leaving it out leaves it."""
+    for words in ("old", "new", None):
+        db.execute("select pgqueue.set_limit('queue', 'q', 5, p_description => %s)", (words,))
+
+    assert value(db, "select description from pgqueue.limits where name = 'q'") == "new"

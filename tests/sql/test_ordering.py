@@ -59,7 +59,7 @@ def test_one_insert_of_many_rows_is_in_the_order_of_its_rows(db: Db) -> None:
     assert seen == list(range(1, 21))
 
 
-_NAMED = {
+_NAMED: dict[str, list[tuple[str, str | None, list[str]]]] = {
     "child first": [("a", "k", ["b"]), ("b", "k", [])],
     "through a third": [("a", "k", ["m"]), ("m", None, ["b"]), ("b", "k", [])],
     "over two keys": [("a", "k", ["d"]), ("b", "k", []), ("c", "l", ["b"]), ("d", "l", [])],
