@@ -100,6 +100,7 @@ def migrate_app(
     """
     found = app if isinstance(app, Application) else find_application(app)
     files = found.sql()
+    _check_needs(found)
     needed = tuple(migrate_app(name, dsn, dry_run=dry_run) for name in found.needs())
     began = time.monotonic()
     timeouts = Timeouts(statement=STATEMENT_SECONDS, lock=3.0, idle_in_transaction=60.0)
@@ -122,6 +123,14 @@ def migrate_app(
         migrations=len(done.migrations),
     )
     return done
+
+
+def _check_needs(app: Application, above: tuple[str, ...] = ()) -> None:
+    path = (*above, app.module)
+    for name in app.needs():
+        if name in path:
+            raise ConfigurationError(f"applications need each other: {' -> '.join((*path, name))}")
+        _check_needs(find_application(name), path)
 
 
 def app_migration_sql(

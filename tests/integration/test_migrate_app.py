@@ -12,7 +12,13 @@ from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict
 
 from pgqueue.cli.main import cli
-from pgqueue.errors import InvalidArgument, PermissionDenied, PgqueueError, SchemaMismatch
+from pgqueue.errors import (
+    ConfigurationError,
+    InvalidArgument,
+    PermissionDenied,
+    PgqueueError,
+    SchemaMismatch,
+)
 from pgqueue.migrate import migrate
 from pgqueue.migrate_app import app_migration_sql, migrate_app
 from tests.support.psql import PsqlError, psql
@@ -99,6 +105,20 @@ def test_what_an_application_needs_is_installed_before_it(shop: Path, dsn: str, 
     assert done.lines()[0] == "app till: found nothing, its files bring version 1"
     assert [one.migrations for one in again.needed] == [()]
     assert recorded(db) == [("shop", 1, "0001_tables"), ("till", 1, "0001_money")]
+
+
+def test_applications_that_need_each_other_are_refused(shop: Path, dsn: str, db: Db) -> None:
+    """The message shows the circle; nothing is installed."""
+    till = shop.parents[1] / "till" / "sql"
+    till.mkdir(parents=True)
+    (till / "0001_money.sql").write_text("create table till.money (order_id integer primary key);")
+    (till / "needs.txt").write_text("shop\n")
+    (shop / "needs.txt").write_text("till\n")
+
+    with pytest.raises(ConfigurationError, match="shop -> till -> shop"):
+        migrate_app("shop", dsn)
+
+    assert recorded(db) == []
 
 
 def test_an_install_that_fails_leaves_nothing(shop: Path, dsn: str, db: Db) -> None:
