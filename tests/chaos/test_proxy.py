@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -33,7 +34,8 @@ def proxy(dsn: str) -> Iterator[Proxy]:
 
 def commit_cut(proxy: Proxy, statement: str, *arguments: object) -> int:
     """Run a statement in a transaction whose COMMIT is cut; its transaction id."""
-    with psycopg.connect(proxy.dsn, connect_timeout=10) as conn:
+    # Closed, not left: one that has not noticed the cut yet would roll back on the way out.
+    with contextlib.closing(psycopg.connect(proxy.dsn, connect_timeout=10)) as conn:
         (xid,) = conn.execute("select pg_current_xact_id()::text::bigint").fetchall()[0]
         conn.execute(statement, arguments)
         with pytest.raises(psycopg.OperationalError) as caught:
