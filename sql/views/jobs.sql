@@ -83,7 +83,7 @@ comment on column pgqueue.failed_jobs.worker is 'Its name, while pgqueue.workers
 comment on column pgqueue.failed_jobs.unique_key is 'The unique key that it held; a retry needs it to be free.';
 comment on column pgqueue.failed_jobs.tenant_id is 'Whose job it is; null without tenants.';
 
--- The types among the first 10,000 ready jobs of a lane. capped = there may be more behind those.
+-- The types among the first 2,000 ready jobs of a lane. capped = there may be more behind those.
 create or replace function pgqueue.ready_types(p_queue text, p_priority smallint)
 returns table (job_type text, waiting bigint, oldest_at timestamptz, capped boolean)
 language sql
@@ -94,18 +94,18 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
 as $$
-    select y.job_type, count(*), min(y.ready_at), sum(count(*)) over () = 10000
+    select y.job_type, count(*), min(y.ready_at), sum(count(*)) over () = 2000
     from (
         select r.job_type, r.ready_at from pgqueue.ready r
         where r.queue = p_queue and r.priority = p_priority
         order by r.pos
-        limit 10000
+        limit 2000
     ) y
     group by y.job_type;
 $$;
 revoke all on function pgqueue.ready_types(text, smallint) from public;
 
--- Looks at the first 10,000 jobs of each queue and priority and at the 10,000 that are due first: no index has job types, and
+-- Looks at the first 2,000 jobs of each queue and priority and at the 2,000 that are due first: no index has job types, and
 -- none is needed. What nobody takes stays in front while all else is claimed past it, so it is among the first as
 -- soon as the backlog that was there before it is gone. Counts are of what was looked at.
 create or replace view pgqueue.unhandled with (security_invoker = true) as
@@ -114,8 +114,8 @@ with looked_at as materialized (
     from pgqueue.ready_lanes l
     cross join lateral pgqueue.ready_types(l.queue, l.priority) r
     union all
-    select s.queue, s.job_type, count(*), min(s.due_at), sum(count(*)) over () = 10000
-    from (select y.queue, y.job_type, y.due_at from pgqueue.scheduled y order by y.due_at limit 10000) s
+    select s.queue, s.job_type, count(*), min(s.due_at), sum(count(*)) over () = 2000
+    from (select y.queue, y.job_type, y.due_at from pgqueue.scheduled y order by y.due_at limit 2000) s
     group by s.queue, s.job_type
 ), waiting as (
     select a.queue, a.job_type, sum(a.waiting) as waiting, min(a.oldest_at) as oldest_at, bool_or(a.capped) as capped
@@ -141,7 +141,7 @@ where not exists (
     select from alive w where a.queue = any (w.queues) and (w.job_types is null or a.job_type = any (w.job_types)));
 
 comment on view pgqueue.unhandled is
-    'Waiting jobs that no live worker would take: none listens to their queue and handles their type. Looks at the first 10,000 jobs of each queue and priority and the 10,000 that are due first.';
+    'Waiting jobs that no live worker would take: none listens to their queue and handles their type. Looks at the first 2,000 jobs of each queue and priority and the 2,000 that are due first.';
 comment on column pgqueue.unhandled.queue is 'The queue.';
 comment on column pgqueue.unhandled.job_type is 'The type.';
 comment on column pgqueue.unhandled.waiting is 'Jobs that wait, ready and scheduled, among those looked at.';
