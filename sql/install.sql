@@ -54,6 +54,7 @@ end
 $$;
 
 \ir functions/base.sql
+\ir functions/tokens.sql
 \ir functions/doorbell.sql
 \ir functions/limits.sql
 \ir functions/route.sql

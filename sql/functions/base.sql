@@ -9,6 +9,7 @@
 --   7067006 a gate of a limit              second key hashtext(gate)              limits.sql, claim_limited.sql
 --   7067007 one at a time over tenants     1 mark_lanes, 2 count_tenants          fairness.sql, quotas.sql
 --   7067008 a batch's numbers              second key hashtext(batch id)          batches.sql
+--   7067009 one leap of token_seq at a time   second key 1                        tokens.sql
 --
 -- SQLSTATEs of pgqueue (never 55000 or 55P03, which Npgsql retries as transient):
 --   PQ001 lease_lost         another attempt owns the job, or it finished: roll back and stop

@@ -31,7 +31,8 @@ as $$
                 from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
                 where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '')
             || coalesce(case when c.relkind = 'v' then regexp_replace(pg_get_viewdef(c.oid), ' AS ("[^"]+"|\w+)', '', 'g') end, '')
-            || coalesce((select string_agg(o, ',' order by o) from unnest(c.reloptions) o), ''))
+            || coalesce((select string_agg(o, ',' order by o) from unnest(c.reloptions) o), '')
+            || case c.relpersistence when 'p' then '' else c.relpersistence::text end)
     from pg_class c where c.relnamespace = 'pgqueue'::regnamespace and c.relkind in ('r', 'v', 'S', 'p')
     union all
     select 'index', i.indexrelid::regclass::text, md5(pg_get_indexdef(i.indexrelid))

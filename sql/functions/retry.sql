@@ -57,7 +57,7 @@ begin
     perform pgqueue.settle_hooks(p_job_id);
     delete from pgqueue.finished f where f.job_id = p_job_id;
     insert into pgqueue.attempts (job_id, token, attempt, outcome, worker_id, started_at, ended_at, error)
-    values (p_job_id, coalesce(v_finished.token, nextval('pgqueue.token_seq')), v_finished.attempt, 'redriven',
+    values (p_job_id, coalesce(v_finished.token, pgqueue.next_token()), v_finished.attempt, 'redriven',
         v_finished.worker_id, v_finished.started_at, v_finished.finished_at, jsonb_build_object('status', v_finished.status)
             || coalesce(v_finished.errors -> -1, '{}'));
     select t.detour & 128 <> 0 into v_hooked from pgqueue.job_types t where t.job_type = v_job.job_type;

@@ -190,6 +190,16 @@ create sequence pgqueue.position_seq as bigint increment by 65536;
 -- Fencing tokens: drawn at each claim, never reused. Never CACHE: a receiver rejects the lower of two tokens of a job, so a
 -- later claim by another session must draw a higher one.
 create sequence pgqueue.token_seq as bigint;
+-- A row: token_seq is ahead of every token drawn. Empty after a crash or a failover, as told in tokens.sql. The first
+-- mark needs no leap: whatever crash takes back a token takes the mark with it.
+create unlogged table pgqueue.token_marks (
+    id uuid not null,
+    made_by xid not null,
+    made_at timestamptz not null default clock_timestamp(),
+    constraint token_marks_pkey primary key (id)
+);
+insert into pgqueue.token_marks (id, made_by) values (gen_random_uuid(), '0');
+update pgqueue.token_marks m set made_by = m.xmin;
 
 -- flags (ready, scheduled, blocked, running). A job without any pays for nothing of this:
 --      1  it holds a unique_key                        64  it counts in its batch when it finishes

@@ -1,7 +1,7 @@
 """
 A model of one job's ownership: claim, heartbeat, rescue, complete, release; zombies and crashes.
 
-As in sql/functions/claim.sql, workers.sql, complete.sql and maintain.sql:
+As in sql/functions/claim.sql, tokens.sql, workers.sql, complete.sql and maintain.sql:
 
     claim      takes class 7067003 shared, looks whether its worker lives, moves the job;
                commits later
@@ -11,7 +11,8 @@ As in sql/functions/claim.sql, workers.sql, complete.sql and maintain.sql:
 
 A process that crashed knows nothing any more; what it has sent may still commit. A process that was
 stopped goes on with what it believed, as late as it likes: every worker is a possible zombie. Time
-passes in ticks. The reply to a commit may be lost, and the report is then repeated.
+passes in ticks. The reply to a commit may be lost, and the report is then repeated. The server may
+crash behind a claim that it had not flushed: the claim is taken back, and the draw of its token.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LEASE = 1  # ticks
 ATTEMPTS = 2
 RELEASES = 2  # to keep the model finite; workers have no such limit
+CRASHES = 1  # of the server; likewise
 
 
 class Process(NamedTuple):
@@ -49,6 +51,9 @@ class State(NamedTuple):
     attempts: int = 0
     released: int = 0
     drawn: int = 0  # claims so far: the token sequence
+    unflushed: bool = False  # the last commit was a claim that a crash would take back
+    crashes: int = 0
+    robbed: bool = False  # a completion went through while another owned the job
     numbers: tuple[int, ...] = ()  # the attempt numbers of all claims
     accepted: tuple[int, ...] = ()
     workers: tuple[Process, ...] = (Process(), Process())
@@ -64,12 +69,14 @@ class Lease:
         fresh_tokens: From a sequence; otherwise the attempt's number, which a release gives back.
         claims_locked: Rescue leaves a worker alone whose claim is in flight.
         rows_locked: A completion holds the running row from its look to its commit.
+        leaps: After a crash the sequence leaps over what was drawn before.
     """
 
     fenced: bool = True
     fresh_tokens: bool = True
     claims_locked: bool = True
     rows_locked: bool = True
+    leaps: bool = True
 
     def model(self) -> Model[State]:
         """For the explorer."""
@@ -79,6 +86,11 @@ class Lease:
         if any(w.lease for w in s.workers):
             older = tuple(w._replace(lease=max(w.lease - 1, 0)) for w in s.workers)
             yield "time passes", s._replace(workers=older)
+        if s.unflushed:
+            # Any later commit flushes it too.
+            yield "the log is flushed", s._replace(unflushed=False)
+            if s.crashes < CRASHES:
+                yield "the server crashes, the last claim is taken back", self._crash(s)
         for n, w in enumerate(s.workers):
             for label, after in (
                 *_membership(s, n, w),
@@ -88,6 +100,18 @@ class Lease:
                 *self._rescue(s, n, w),
             ):
                 yield f"worker {n}: {label}", after
+
+    def _crash(self, s: State) -> State:
+        ended = tuple(w._replace(claiming=False, completing=0) for w in s.workers)
+        back = s._replace(
+            place="ready",
+            owner=-1,
+            attempts=s.attempts - 1,
+            unflushed=False,
+            crashes=s.crashes + 1,
+            workers=ended,
+        )
+        return back if self.leaps else back._replace(drawn=s.drawn - 1, numbers=s.numbers[:-1])
 
     def _claim(self, s: State, n: int, w: Process) -> Iterator[tuple[str, State]]:
         free = s.place == "ready" and not any(x.claiming for x in s.workers)  # SKIP LOCKED
@@ -102,6 +126,7 @@ class Lease:
                 attempts=s.attempts + 1,
                 drawn=token,
                 numbers=(*s.numbers, s.attempts + 1),
+                unflushed=True,
             )
             if w.up:
                 yield f"claim commits, token {token}", _with(moved, n, claiming=False, knows=token)
@@ -113,14 +138,19 @@ class Lease:
             owned = s.place == "running" and self._owns(s, w.knows)
             locked = self.rows_locked and any(x.completing for x in s.workers)
             if owned and not locked:
-                yield f"completes with token {w.knows}", _with(s, n, completing=w.knows)
+                robbed = s.robbed or s.owner != n
+                doing = _with(s, n, completing=w.knows)._replace(robbed=robbed)
+                yield f"completes with token {w.knows}", doing
             elif s.place == "finished" and s.token == w.knows:
                 yield "repeats its report, and hears that it is done", _with(s, n, knows=0)
             elif not owned:
                 yield "is refused", _with(s, n, knows=0)
         if w.completing:
             done = s._replace(
-                place="finished", token=w.completing, accepted=(*s.accepted, w.completing)
+                place="finished",
+                token=w.completing,
+                accepted=(*s.accepted, w.completing),
+                unflushed=False,
             )
             yield "completion commits", _with(done, n, completing=0, knows=0)
             yield "completion commits, the reply is lost", _with(done, n, completing=0)
@@ -136,7 +166,11 @@ class Lease:
         mine = s.place == "running" and s.owner == n and not any(x.completing for x in s.workers)
         if w.up and mine and s.released < RELEASES and w.knows in {0, s.token}:
             back = s._replace(
-                place="ready", owner=-1, attempts=s.attempts - 1, released=s.released + 1
+                place="ready",
+                owner=-1,
+                attempts=s.attempts - 1,
+                released=s.released + 1,
+                unflushed=False,
             )
             yield "gives the job back", _with(back, n, knows=0)
             if w.knows:
@@ -144,13 +178,15 @@ class Lease:
 
     def _rescue(self, s: State, n: int, w: Process) -> Iterator[tuple[str, State]]:
         if w.row == "alive" and not w.lease and not (self.claims_locked and w.claiming):
-            yield "is declared dead", _with(s, n, row="dead")
+            yield "is declared dead", _with(s, n, row="dead")._replace(unflushed=False)
         if w.row == "dead":
             if s.place != "running" or s.owner != n:
                 yield "has nothing left to rescue", _with(s, n, row="rescued")
             elif not self.rows_locked or not any(x.completing for x in s.workers):
                 last = s.attempts >= ATTEMPTS
-                taken = s._replace(place="finished" if last else "ready", owner=-1)
+                taken = s._replace(
+                    place="finished" if last else "ready", owner=-1, unflushed=False
+                )
                 yield (
                     f"its job is {'failed' if last else 'taken back'}",
                     _with(taken, n, row="rescued"),
@@ -177,6 +213,8 @@ def _wrong(s: State) -> str | None:
         return "two completions are accepted"
     if s.accepted and s.accepted[0] != s.drawn:
         return "a stale completion is accepted"
+    if s.robbed:
+        return "a zombie completes what another owns"
     if s.place == "running" and s.workers[s.owner].row == "rescued":
         return "a job runs behind the rescue of its worker: nobody takes it back"
     return None
@@ -187,4 +225,5 @@ BROKEN = {
     "the attempt number as the token": replace(Lease(), fresh_tokens=False),
     "rescue that overtakes a claim in flight": replace(Lease(), claims_locked=False),
     "completion that looks first and writes later": replace(Lease(), rows_locked=False),
+    "tokens that a crash takes back": replace(Lease(), leaps=False),
 }

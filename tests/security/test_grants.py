@@ -93,6 +93,7 @@ _INTERNAL = (
     let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
     start_limiting store_limit take_tokens weigh why_parked"""
     )
+    | _set("leap_tokens next_token")
 )
 _VIEWS = _set(
     """batch_status failed_jobs health inbox job_status job_timeline job_type_stats limit_status
@@ -107,7 +108,7 @@ _TABLES = _set(
     settings signal_secret signals stats stats_log tenants workers"""
 ) | _set(
     """lane_marks tenant_counts tenant_jobs tenant_settings
-    gate_buckets limits openings ordered_jobs slots"""
+    gate_buckets limits openings ordered_jobs slots token_marks"""
 )
 _PRODUCER_INSERTS = _set(
     """id job_type queue priority payload run_at expires_at max_attempts timeout idempotency_key
