@@ -35,9 +35,7 @@ declare
 begin
     -- One lock per queue: a statement that feeds very many queues rings them all instead.
     if cardinality(p_queues) > 16 then
-        if pg_notification_queue_usage() < 0.5 then
-            perform pg_notify('pgqueue', 'ring *');
-        end if;
+        perform pgqueue.ring_all();
         return;
     end if;
     foreach v_queue in array coalesce(p_queues, '{}') loop
@@ -50,6 +48,20 @@ begin
 end
 $$;
 revoke all on function pgqueue.ring(text[]) from public;
+
+-- Announce work on all queues.
+create or replace function pgqueue.ring_all()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('pgqueue', 'ring *');
+    end if;
+end
+$$;
+revoke all on function pgqueue.ring_all() from public;
 
 -- Lie down: for each queue take the door, or else a seat on the bench. place 0 = doorman, n > 0 = seat n, -1 = an
 -- enqueueing transaction is in flight, poll and try again. Session-level locks: call it on the LISTEN connection,

@@ -154,6 +154,32 @@ as $$
 $$;
 revoke all on function pgqueue.attempts_allowed(uuid) from public;
 
+-- Take a running job from the attempt that puts it off, for the caller to place: p_outcome 'snoozed' or 'paused'. NULL = nothing to place:
+-- this report is a repeated one, or the job ends as cancelled because that was requested. Raises PQ001.
+create or replace function pgqueue.take_to_wait(p_job_id uuid, p_token bigint, p_outcome text)
+returns pgqueue.running
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_running pgqueue.running;
+begin
+    delete from pgqueue.running r where r.job_id = p_job_id and r.token = p_token returning * into v_running;
+    if not found then
+        if coalesce(pgqueue.ended_status(p_job_id, p_token), '') not in (p_outcome, 'cancelled') then
+            perform pgqueue.raise_lease_lost(p_job_id, p_token);
+        end if;
+        return null;
+    end if;
+    if v_running.cancel_requested_at is not null then
+        perform pgqueue.finish_running(v_running, 'cancelled', v_running.cancel_reason, null, null);
+        return null;
+    end if;
+    return v_running;
+end
+$$;
+revoke all on function pgqueue.take_to_wait(uuid, bigint, text) from public;
+
 -- Put the job back for later without using up an attempt. Raises PQ001. Repeating it is harmless.
 create or replace function pgqueue.snooze(p_job_id uuid, p_token bigint, p_delay interval)
 returns void
@@ -167,18 +193,10 @@ begin
     if p_delay is null or p_delay < interval '0' or p_delay > interval '10 years' then
         raise exception using errcode = 'PQ006', message = format('cannot snooze for %s: give 0 to 10 years', p_delay);
     end if;
-    delete from pgqueue.running r where r.job_id = p_job_id and r.token = p_token returning * into v_running;
-    if not found then
-        if coalesce(pgqueue.ended_status(p_job_id, p_token), '') not in ('snoozed', 'cancelled') then
-            perform pgqueue.raise_lease_lost(p_job_id, p_token);
-        end if;
-        return;
+    v_running := pgqueue.take_to_wait(p_job_id, p_token, 'snoozed');
+    if v_running.job_id is not null then
+        perform pgqueue.end_attempt(v_running, 'snoozed', null, clock_timestamp() + p_delay, 'snooze', false);
     end if;
-    if v_running.cancel_requested_at is not null then
-        perform pgqueue.finish_running(v_running, 'cancelled', v_running.cancel_reason, null, null);
-        return;
-    end if;
-    perform pgqueue.end_attempt(v_running, 'snoozed', null, clock_timestamp() + p_delay, 'snooze', false);
 end
 $$;
 revoke all on function pgqueue.snooze(uuid, bigint, interval) from public;

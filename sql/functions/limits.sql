@@ -234,7 +234,7 @@ begin
                 -- Somebody has his hands on those that are left, and may let go of them without a word.
                 perform pgqueue.open_later(v_room.gate, clock_timestamp() + interval '1 second');
             elsif v_want > 0 and v_want < v_room.room then
-                insert into pgqueue.openings (gate, opens_at, made_at) values (v_room.gate, now(), now());
+                insert into pgqueue.openings (gate) values (v_room.gate);
             end if;
         elsif v_room.head is not null and v_want > 0 and v_out = '{}'
             and exists (select from pgqueue.blocked b where b.job_id = v_room.head and b.gate = v_room.gate)
@@ -312,7 +312,7 @@ begin
         if v_room.next_at is not null then
             perform pgqueue.open_later(v_room.gate, v_room.next_at);
         elsif v_room.room > 0 then
-            insert into pgqueue.openings (gate, opens_at, made_at) values (v_room.gate, now(), now());
+            insert into pgqueue.openings (gate) values (v_room.gate);
         end if;
     end loop;
 end
@@ -331,7 +331,7 @@ as $$
     with gone as (
         delete from pgqueue.slots s where s.job_id = any (p_job_ids) returning s.gate
     )
-    insert into pgqueue.openings (gate, opens_at, made_at) select distinct g.gate, now(), now() from gone g;
+    insert into pgqueue.openings (gate) select distinct g.gate from gone g;
 $$;
 revoke all on function pgqueue.leave_gates(uuid[]) from public;
 
@@ -362,8 +362,8 @@ language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    insert into pgqueue.openings (gate, opens_at, made_at)
-    select g, now(), now()
+    insert into pgqueue.openings (gate)
+    select g
     from pgqueue.jobs j
     cross join lateral pgqueue.gates_of(j.job_type, p_queue, j.tenant_id, j.concurrency_key, j.ordering_key) g
     where j.id = p_job_id;
@@ -422,6 +422,6 @@ as $$
                 where j.id = o.job_id and j.ordering_on_failure = 'block' and f.status = 'failed')
         returning o.gate
     )
-    insert into pgqueue.openings (gate, opens_at, made_at) select distinct g.gate, now(), now() from gone g;
+    insert into pgqueue.openings (gate) select distinct g.gate from gone g;
 $$;
 revoke all on function pgqueue.leave_order(uuid[]) from public;

@@ -56,7 +56,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     update pgqueue.job_types t set paused_at = null, paused_reason = null where t.job_type = p_job_type;
-    perform pg_notify('pgqueue', 'ring *') where pg_notification_queue_usage() < 0.5;
+    perform pgqueue.ring_all();
 end
 $$;
 revoke all on function pgqueue.resume_job_type(text) from public;
@@ -95,7 +95,7 @@ begin
         description = coalesce(p_description, t.description),
         operator_managed = coalesce(p_operator_managed, true)
     where t.job_type = p_job_type;
-    perform pg_notify('pgqueue', 'ring *') where p_enabled and pg_notification_queue_usage() < 0.5;
+    perform pgqueue.ring_all() where p_enabled;
 end
 $$;
 revoke all on function pgqueue.set_job_type(text, boolean, text, integer, interval, interval, double precision, interval, interval, text, boolean) from public;

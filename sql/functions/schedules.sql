@@ -10,6 +10,19 @@
 -- Lock order: schedules by (tenant, name), then as an enqueue. Proved by tests/sql/test_schedules.py and
 -- tests/races/test_schedules.py.
 
+-- The one place that words the PQ006 of a schedule that is not there.
+create or replace function pgqueue.raise_no_schedule(p_name text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using errcode = 'PQ006', message = format('schedule %L does not exist', p_name),
+        hint = 'select name from pgqueue.schedule_status lists them; a new one needs a cron expression and a job type.';
+end
+$$;
+revoke all on function pgqueue.raise_no_schedule(text) from public;
+
 -- Create a schedule or change it: an argument left NULL keeps what is there, or takes the column's default. A change of cron,
 -- zone or enabled starts anew from now. p_declared: a worker says so at its start; what an operator has changed stays.
 create or replace function pgqueue.set_schedule(
@@ -49,8 +62,7 @@ begin
     get diagnostics v_inserted = row_count;
     select * into v_old from pgqueue.schedules s where s.name = p_name for update;
     if not found then
-        raise exception using errcode = 'PQ006', message = format('schedule %L does not exist', p_name),
-            hint = 'A new schedule needs a cron expression and a job type.';
+        perform pgqueue.raise_no_schedule(p_name);
     end if;
     if p_declared and v_old.operator_managed then
         return v_old.next_tick_at;
@@ -118,7 +130,7 @@ begin
     set paused_at = coalesce(s.paused_at, clock_timestamp()), paused_reason = coalesce(p_reason, s.paused_reason)
     where s.name = p_name;
     if not found then
-        raise exception using errcode = 'PQ006', message = format('schedule %L does not exist', p_name);
+        perform pgqueue.raise_no_schedule(p_name);
     end if;
 end
 $$;
@@ -140,7 +152,7 @@ begin
     where s.name = p_name
     returning s.next_tick_at into v_next;
     if not found then
-        raise exception using errcode = 'PQ006', message = format('schedule %L does not exist', p_name);
+        perform pgqueue.raise_no_schedule(p_name);
     end if;
     return v_next;
 end
@@ -175,7 +187,7 @@ declare
 begin
     select * into v_schedule from pgqueue.schedules s where s.name = p_name for update;
     if not found then
-        raise exception using errcode = 'PQ006', message = format('schedule %L does not exist', p_name);
+        perform pgqueue.raise_no_schedule(p_name);
     end if;
     v_id := pgqueue.enqueue_tick(v_schedule, v_now, interval '0');
     insert into pgqueue.schedule_runs (schedule, tick_at, outcome, job_id) values (p_name, v_now, 'by_hand', v_id);

@@ -33,16 +33,19 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pgqueue.store_limit(d.kind, d.name, d.max_running, d.rate_jobs, pgqueue.seconds(d.rate_seconds), d.rate_burst, d.description, false)
+    perform pgqueue.store_limit(d.kind, d.name, d.max_running, d.rate_jobs, pgqueue.seconds(d.rate_seconds), d.rate_burst, null, false)
     from (
         select * from jsonb_to_recordset(p_limits) as r (kind text, name text, max_running integer, rate_jobs integer,
-            rate_seconds double precision, rate_burst integer, description text)
+            rate_seconds double precision, rate_burst integer)
         order by r.kind, r.name
     ) d;
 end
 $$;
 revoke all on function pgqueue.register_limits(jsonb) from public;
 
+-- What set_limit() and register_limits() share: make the limit or replace it, unless it says that already, or an operator's stands against
+-- a worker's (p_by_operator false). Jobs that run take their places under it; what is parked is looked at again. Locks settings, then
+-- running rows, skipping locked ones. Raises 23514.
 create or replace function pgqueue.store_limit(
     p_kind text,
     p_name text,
@@ -91,8 +94,8 @@ begin
     end if;
     perform pgqueue.open_limit(v_limit.id);
     -- What '*' holds back of this tenant passes another gate from now on: nobody who ends there would open the old one.
-    insert into pgqueue.openings (gate, opens_at, made_at)
-    select l.id || ':' || quote_ident(p_name), now(), now()
+    insert into pgqueue.openings (gate)
+    select l.id || ':' || quote_ident(p_name)
     from pgqueue.limits l
     where p_kind = 'tenant' and p_name <> '*' and l.kind = 'tenant' and l.name = '*';
 end
@@ -137,12 +140,12 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into pgqueue.openings (gate, opens_at, made_at)
-    select distinct b.gate, now(), now()
+    insert into pgqueue.openings (gate)
+    select distinct b.gate
     from pgqueue.blocked b
     where b.gate = p_limit_id::text or starts_with(b.gate, p_limit_id || ':');
-    if found and pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('pgqueue', 'ring *');
+    if found then
+        perform pgqueue.ring_all();
     end if;
 end
 $$;
@@ -184,8 +187,8 @@ begin
     if not found then
         return false;
     end if;
-    insert into pgqueue.openings (gate, opens_at, made_at) values (v_gate, now(), now());
-    perform pg_notify('pgqueue', 'ring *') where pg_notification_queue_usage() < 0.5;
+    insert into pgqueue.openings (gate) values (v_gate);
+    perform pgqueue.ring_all();
     return true;
 end
 $$;

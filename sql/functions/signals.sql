@@ -55,15 +55,8 @@ begin
         raise exception using errcode = 'PQ006', message = format('cannot wait for %s and then %L: give 0 to 10 years, and fail or run',
             p_timeout, p_on_timeout);
     end if;
-    delete from pgqueue.running r where r.job_id = p_job_id and r.token = p_token returning * into v_running;
-    if not found then
-        if coalesce(pgqueue.ended_status(p_job_id, p_token), '') not in ('paused', 'cancelled') then
-            perform pgqueue.raise_lease_lost(p_job_id, p_token);
-        end if;
-        return;
-    end if;
-    if v_running.cancel_requested_at is not null then
-        perform pgqueue.finish_running(v_running, 'cancelled', v_running.cancel_reason, null, null);
+    v_running := pgqueue.take_to_wait(p_job_id, p_token, 'paused');
+    if v_running.job_id is null then
         return;
     end if;
     v_flags := pgqueue.leave_places(v_running);
@@ -160,6 +153,8 @@ end
 $$;
 revoke all on function pgqueue.signal_by_token(text, jsonb) from public;
 
+-- What signal() and signal_by_token() share once they know who may: write it down, unless the job was told this already (false), and let
+-- the job go if it waits for it. Locks the job's row of jobs. Raises PQ002 when the job has finished, or is gone; PQ006.
 create or replace function pgqueue.store_signal(p_job_id uuid, p_name text, p_payload jsonb)
 returns boolean
 language plpgsql

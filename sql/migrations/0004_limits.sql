@@ -46,11 +46,12 @@ create table pgqueue.slots (
 );
 create index slots_gate_idx on pgqueue.slots (gate);
 
--- Gates at which something may have become free: looked at under the gate's lock, from opens_at on. made_at tells a clock that was set back.
+-- Gates at which something may have become free: looked at under the gate's lock, from opens_at on, at once by default. made_at tells a
+-- clock that was set back.
 create table pgqueue.openings (
     id bigint generated always as identity,
-    opens_at timestamptz not null,
-    made_at timestamptz not null,
+    opens_at timestamptz not null default now(),
+    made_at timestamptz not null default now(),
     gate text not null,
     constraint openings_pkey primary key (opens_at, id)
 );

@@ -21,8 +21,8 @@ from tests.support.sqljobs import (
 
 if TYPE_CHECKING:
     from tests.races.conftest import Open
-    from tests.races.sessions import Sessions
-    from tests.support.sqljobs import Db
+    from tests.races.sessions import Pending, Sessions
+    from tests.support.sqljobs import Claimed, Db
 
 _CHILD = (
     "insert into pgqueue.jobs (job_type, depends_on) values ('child', array[%s::uuid]) returning id"
@@ -44,15 +44,22 @@ def test_a_completion_waits_for_a_child_that_is_being_inserted(
     assert status(by, child) == "queued"
 
 
-def test_a_child_waits_for_a_completion_that_is_being_committed(
+def _child_behind_a_completion(
     open_session: Open, sessions: Sessions
-) -> None:
-    """It finds its parent finished, and does not wait for anything."""
+) -> tuple[Db, Claimed, Pending]:
+    """Who is completing a parent, that parent, and the INSERT of its child, which waits for it."""
     producer, by = open_session(), open_session()
     parent = claim_this(by, insert(by))
     by.execute("begin")
     by.execute("select pgqueue.complete(%s, %s)", parent.owned)
-    inserted = sessions.start(producer, _CHILD, parent.job_id).blocked()
+    return by, parent, sessions.start(producer, _CHILD, parent.job_id).blocked()
+
+
+def test_a_child_waits_for_a_completion_that_is_being_committed(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """It finds its parent finished, and does not wait for anything."""
+    by, _, inserted = _child_behind_a_completion(open_session, sessions)
     by.execute("commit")
 
     assert status(by, inserted.value()) == "queued"
@@ -62,11 +69,7 @@ def test_a_rolled_back_completion_leaves_the_parent_to_be_waited_for(
     open_session: Open, sessions: Sessions
 ) -> None:
     """The insert goes on to mark the row that is still there."""
-    producer, by = open_session(), open_session()
-    parent = claim_this(by, insert(by))
-    by.execute("begin")
-    by.execute("select pgqueue.complete(%s, %s)", parent.owned)
-    inserted = sessions.start(producer, _CHILD, parent.job_id).blocked()
+    by, parent, inserted = _child_behind_a_completion(open_session, sessions)
     by.execute("rollback")
     child = inserted.value()
     before = status(by, child)
