@@ -19,16 +19,21 @@ from pgqueue.cli.base import Command, handled
 from pgqueue.cli.bench import Output, measured, open_place, output, show, sizes
 from pgqueue.cli.output import note
 from tests.bench.cases import PEERS, ROOT, describe, peer_cases, prepare
+from tests.bench.summary import summary
 
 README = ROOT / "README.md"
-_MARKS = ("<!-- figures -->", "<!-- /figures -->")
+FIGURES = ROOT / "tests" / "bench" / "README.md"
 
 
 @click.command(cls=Command)
 @click.argument("workloads", nargs=-1)
 @sizes
 @output
-@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+@click.option(
+    "--readme",
+    is_flag=True,
+    help="Write the tables into tests/bench/README.md, their summary into README.md.",
+)
 @click.option(
     "--peers",
     type=click.Path(file_okay=False, path_type=Path),
@@ -38,7 +43,8 @@ def bench(*, workloads: tuple[str, ...], readme: bool, peers: Path | None, **giv
     """Measure pgqueue and its peers on one server, in turns."""
     report = handled(lambda: _bench(workloads, peers=peers, given=given))
     if readme:
-        README.write_text(with_figures(README.read_text("utf-8"), report), "utf-8")
+        FIGURES.write_text(with_figures(FIGURES.read_text("utf-8"), report), "utf-8")
+        README.write_text(with_summary(README.read_text("utf-8"), markdown(report)), "utf-8")
 
 
 def _bench(workloads: tuple[str, ...], *, peers: Path | None, given: dict[str, Any]) -> Report:
@@ -68,12 +74,28 @@ def with_figures(text: str, report: Report) -> str:
     Put a report's table between the two marks in a text.
 
     Args:
-        text: Of README.md.
+        text: Of tests/bench/README.md.
         report: What was measured.
     """
-    head, _, rest = text.partition(_MARKS[0])
-    _, _, tail = rest.partition(_MARKS[1])
-    return f"{head}{_MARKS[0]}\n{markdown(report)}\n{_MARKS[1]}{tail}"
+    return _placed(text, "figures", markdown(report))
+
+
+def with_summary(text: str, figures: str) -> str:
+    """
+    Put the summary of a table between its two marks in a text.
+
+    Args:
+        text: Of README.md.
+        figures: The table.
+    """
+    return _placed(text, "aims", summary(figures))
+
+
+def _placed(text: str, name: str, content: str) -> str:
+    before, after = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, _, rest = text.partition(before)
+    _, _, tail = rest.partition(after)
+    return f"{head}{before}\n{content}\n{after}{tail}"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """
-The README's code blocks.
+The code blocks of the READMEs.
 
 sql, sh and python blocks are run in order, section by section (`##`). What a person must know is
 said in an HTML comment on the line before the fence, which readers do not see:
@@ -17,8 +17,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.psql import REPOSITORY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 RUNNABLE = frozenset({"sql", "sh", "python"})
 _FENCE = re.compile(r"```(?P<language>\S*)")
@@ -32,12 +35,14 @@ class Block:
     One fenced block.
 
     Attributes:
+        document: The README, from the checkout's directory.
         section: The `##` heading above it.
         line: Of the opening fence, counted from 1.
         not_run: Why it is only shown.
         fails: The SQLSTATE that it must end with.
     """
 
+    document: str
     section: str
     line: int
     language: str
@@ -57,17 +62,30 @@ class Block:
         return self.language in RUNNABLE and self.not_run is None and self.file is None
 
 
-def blocks_of(markdown: str) -> list[Block]:
+def readmes() -> list[Path]:
+    """Every README of the checkout, the first one first; folders with a dot are not ours."""
+    found = [REPOSITORY / "README.md"]
+    for folder in ("pgqueue", "sql", "tests", "workers"):
+        found += sorted((REPOSITORY / folder).rglob("README.md"))
+    return found
+
+
+def document(path: Path) -> str:
+    """What a README is called in messages: `workers/README.md`."""
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def blocks_of(path: Path) -> list[Block]:
     """
     All fenced blocks, in order.
 
     Raises:
         AssertionError: A fence is never closed, or a marker does not stand right before one.
     """
-    return list(_blocks(markdown.splitlines()))
+    return list(_blocks(document(path), path.read_text(encoding="utf-8").splitlines()))
 
 
-def _blocks(lines: list[str]) -> Iterator[Block]:
+def _blocks(name: str, lines: list[str]) -> Iterator[Block]:
     section, start, language = "", 0, ""
     marker: re.Match[str] | None = None
     body: list[str] | None = None
@@ -76,6 +94,7 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             if line == "```":
                 kind, value = (marker["kind"], marker["value"]) if marker else ("", None)
                 yield Block(
+                    document=name,
                     section=section,
                     line=start,
                     language=language,
@@ -91,11 +110,11 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
         if fence:
             start, language, body = number, fence["language"], []
             continue
-        assert marker is None, f"line {number - 1}: a marker, but no block follows it"
+        assert marker is None, f"{name} line {number - 1}: a marker, but no block follows it"
         marker = _MARKER.fullmatch(line)
         if line.startswith("## "):
             section = line.removeprefix("## ").strip()
-    assert body is None, f"line {start}: the block is never closed"
+    assert body is None, f"{name} line {start}: the block is never closed"
 
 
 def between(markdown: str, name: str) -> str:
@@ -106,7 +125,7 @@ def between(markdown: str, name: str) -> str:
         AssertionError: The markers are not there exactly once.
     """
     parts = re.split(rf"<!-- /?{re.escape(name)} -->\n", markdown)
-    assert len(parts) == 3, f"README.md needs one <!-- {name} --> and one <!-- /{name} -->"
+    assert len(parts) == 3, f"a README needs one <!-- {name} --> and one <!-- /{name} -->"
     return parts[1]
 
 

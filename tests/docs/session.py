@@ -141,18 +141,18 @@ class Reader:
 
 
 def _told(block: Block, what: str, output: str) -> str:
-    return f"README.md line {block.line}: {what}\n{block.text}\n--- printed\n{output}"
+    return f"{block.document} line {block.line}: {what}\n{block.text}\n--- printed\n{output}"
 
 
 @contextmanager
 def reader(dsn: str, directory: Path, blocks: list[Block]) -> Iterator[Reader]:
     """
-    A reader whose directory holds the README's files and the checkout's sql/.
+    A reader whose directory holds the files of a README and the checkout's sql/.
 
     Args:
         dsn: The database.
         directory: An empty one.
-        blocks: All blocks of the README.
+        blocks: All blocks of it.
     """
     (directory / "sql").symlink_to(REPOSITORY / "sql")
     for block in blocks:

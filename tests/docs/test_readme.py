@@ -1,4 +1,4 @@
-"""The README does what it says: its blocks are run, section by section, each on a new database."""
+"""The READMEs do what they say: blocks are run, section by section, each on a new database."""
 
 from __future__ import annotations
 
@@ -6,46 +6,49 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.blocks import RUNNABLE, blocks_of
+from tests.docs.blocks import RUNNABLE, blocks_of, readmes
 from tests.docs.session import normalised, reader
-from tests.support.psql import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-README = REPOSITORY / "README.md"
-BLOCKS = blocks_of(README.read_text(encoding="utf-8"))
-SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS if block.runs))
+BLOCKS = [block for path in readmes() for block in blocks_of(path)]
+SECTIONS = list(dict.fromkeys((block.document, block.section) for block in BLOCKS if block.runs))
 
 # Every block that is only shown. A new one must be added here, with its reason.
 SHOWN = [
-    ("30-second demo", "sh", "the demo and the tests have tests of their own"),
-    ("What it costs", "sh", "it takes most of an hour"),
-    ("Install", "sh", "it would install into the environment of the tests"),
-    ("Install", "sh", "it fails on a server without fsync, such as that of the tests"),
-    ("Install", "sh", "it starts a server in the home directory"),
-    ("Enqueue", "csharp", "needs .NET and Npgsql"),
-    ("Enqueue", "csharp", "needs .NET and Dapper"),
-    ("Enqueue", "csharp", "needs .NET and EF Core"),
-    ("Enqueue", "csharp", "needs .NET and Npgsql"),
-    ("Enqueue", "csharp", "needs .NET and Dapper"),
-    ("Enqueue", "sh", "it runs until it is stopped"),
-    ("Enqueue", "text", "what is sent"),
-    ("Enqueue", "csharp", "needs .NET"),
-    ("A job's life in psql", "text", "a picture"),
-    ("Workers", "sh", "it runs until it is stopped"),
-    ("Workers", "text", "a line of the log"),
-    ("Commands", "text", "written by a test"),
+    ("README.md", "30-second demo", "sh", "the demo and the tests have tests of their own"),
+    ("README.md", "Install", "sh", "it would install into the environment of the tests"),
+    ("README.md", "Install", "sh", "it fails on a server without fsync, such as that of the tests"),
+    ("README.md", "Install", "sh", "it starts a server in the home directory"),
+    ("README.md", "Enqueue", "csharp", "needs .NET and Npgsql"),
+    ("README.md", "Enqueue", "csharp", "needs .NET and Dapper"),
+    ("README.md", "Enqueue", "csharp", "needs .NET and EF Core"),
+    ("README.md", "Enqueue", "csharp", "needs .NET and Npgsql"),
+    ("README.md", "Enqueue", "csharp", "needs .NET and Dapper"),
+    ("README.md", "Enqueue", "sh", "it runs until it is stopped"),
+    ("README.md", "Enqueue", "text", "what is sent"),
+    ("README.md", "Enqueue", "csharp", "needs .NET"),
+    ("README.md", "A job's life in psql", "text", "a picture"),
+    ("README.md", "Workers", "sh", "it runs until it is stopped"),
+    ("README.md", "Workers", "text", "a line of the log"),
+    ("README.md", "Commands", "text", "written by a test"),
+    ("tests/README.md", "", "sh", "the tests would start themselves"),
+    ("tests/bench/README.md", "To measure it again", "sh", "it takes most of an hour"),
+    ("tests/chaos/README.md", "To run it", "sh", "minutes each, and some of it needs root"),
 ]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_the_blocks_of_the_section_run(section: str, dsn: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("document", "section"), SECTIONS)
+def test_the_blocks_of_the_section_run(
+    document: str, section: str, dsn: str, tmp_path: Path
+) -> None:
     """They succeed in order, and print what the text block after them shows."""
     wrong = []
-    with reader(dsn, tmp_path, BLOCKS) as person:
+    blocks = [block for block in BLOCKS if block.document == document]
+    with reader(dsn, tmp_path, blocks) as person:
         printed: str | None = None
-        for block in (block for block in BLOCKS if block.section == section):
+        for block in (block for block in blocks if block.section == section):
             if block.runs:
                 printed = person.run(block)
             elif block.language == "text" and block.not_run is None:
@@ -58,7 +61,11 @@ def test_the_blocks_of_the_section_run(section: str, dsn: str, tmp_path: Path) -
 
 def test_every_block_runs_or_says_why_not() -> None:
     """No block slips through for want of a language or a marker."""
-    shown = [(block.section, block.language, block.not_run) for block in BLOCKS if block.not_run]
+    shown = [
+        (block.document, block.section, block.language, block.not_run)
+        for block in BLOCKS
+        if block.not_run
+    ]
     known = {*RUNNABLE, "text"}
 
     assert shown == SHOWN
@@ -69,18 +76,22 @@ def test_every_text_block_is_the_output_of_one_that_runs() -> None:
     """A text block after nothing that prints would be compared with nothing."""
     pairs = zip([None, *BLOCKS], BLOCKS, strict=False)
     orphans = [
-        block.line
+        (block.document, block.line)
         for before, block in pairs
         if block.language == "text"
         and block.not_run is None
-        and (before is None or not before.runs or before.section != block.section)
+        and (
+            before is None
+            or not before.runs
+            or (before.document, before.section) != (block.document, block.section)
+        )
     ]
 
     assert orphans == []
 
 
-def test_every_file_in_the_readme_is_written_once() -> None:
+def test_every_file_in_a_readme_is_written_once() -> None:
     """Two blocks with one name: the second would replace the first unseen."""
-    names = [block.file for block in BLOCKS if block.file]
+    names = [(block.document, block.file) for block in BLOCKS if block.file]
 
     assert sorted(set(names)) == sorted(names)

@@ -1,4 +1,4 @@
-"""What the README states in tables is what the code has."""
+"""What the READMEs state in tables is what the code has, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pytest
 
 from pgqueue import errors
 from pgqueue.cli.main import cli
-from tests.docs.blocks import between, table_rows
+from tests.docs.blocks import between, document, readmes, table_rows
 from tests.support.psql import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import psycopg
 
@@ -35,6 +36,7 @@ PROMISE = (
     "Order is by priority, then arrival, among jobs that may run.",
 )
 _CODE = re.compile(r"`([^`]+)`")
+_PATH = re.compile(r"(?:pgqueue|sql|tests|workers)/[\w./*-]+")
 
 
 @pytest.fixture
@@ -151,17 +153,48 @@ def test_every_sqlstate_is_listed_with_its_exception(readme: str) -> None:
     assert {(kind.sqlstate, kind.__name__) for kind in kinds if kind.sqlstate} == stated
 
 
-def test_every_link_within_the_readme_leads_somewhere(readme: str) -> None:
-    """Headings are linked by GitHub's rule: lower case, hyphens for spaces, no punctuation."""
-    headings = re.findall(r"^#+ (.+)$", readme, re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in headings}
+def test_every_link_leads_somewhere() -> None:
+    """To a file or folder of the checkout, and to a heading there."""
+    wrong = []
+    for path in readmes():
+        for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+            target, _, anchor = link.partition("#")
+            found = (path.parent / target).resolve() if target else path
+            if target.startswith("https://"):
+                continue
+            if not found.exists() or (anchor and anchor not in anchors(found)):
+                wrong.append((document(path), link))
 
-    assert set(re.findall(r"\]\(#([^)]+)\)", readme)) - anchors == set()
+    assert wrong == []
 
 
-def test_the_table_of_contents_names_every_heading(readme: str) -> None:
+def anchors(path: Path) -> set[str]:
+    """GitHub's names of the headings: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in headings}
+
+
+def test_every_path_that_is_named_exists() -> None:
+    """Of our own folders, a test's name included; `*` stands for any name."""
+    wrong = []
+    for path in readmes():
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for word in _CODE.findall(text):
+            name, _, test = word.partition("::")
+            if not _PATH.fullmatch(name):
+                continue
+            found = list(REPOSITORY.glob(name))
+            sources = [one.read_text(encoding="utf-8") for one in found if test]
+            if not found or (test and not any(f"def {test}(" in source for source in sources)):
+                wrong.append((document(path), word))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", [README, REPOSITORY / "workers" / "README.md"], ids=document)
+def test_the_table_of_contents_names_every_heading(path: Path) -> None:
     """By its own words; `Operate` and `Enqueue` are the lines of their sections."""
-    contents, rest = readme.split("\n## ", 1)
+    contents, rest = path.read_text(encoding="utf-8").split("\n## ", 1)
     text = re.sub(r"```.*?```", "", f"\n## {rest}", flags=re.DOTALL)
     headings = set(re.findall(r"^##+ (.+)$", text, re.MULTILINE))
     named = {one or other for one, other in re.findall(r"\[([^]]+)\]\(#|\*\*(\w+)\*\*:", contents)}

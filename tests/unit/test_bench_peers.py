@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest  # noqa: TC002
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgqueue.bench import BenchSettings, Report
-from tests.bench.__main__ import README, with_figures
+from tests.bench.__main__ import FIGURES, README, with_figures, with_summary
 from tests.bench.cases import PEERS, ROOT, Prepared, _install, _url, peer_cases
+from tests.docs.blocks import between
 
 
 def test_the_url_leads_where_the_conninfo_leads() -> None:
@@ -50,7 +52,38 @@ def test_the_table_goes_between_the_marks_of_the_readme() -> None:
     assert once.startswith("a\n<!-- figures -->\n| workload |")
     assert once.endswith("- PostgreSQL: 18\n<!-- /figures -->\nb\n")
     assert with_figures(once, Report((), (), {"PostgreSQL": "18"})) == once
-    assert README.read_text("utf-8").count("figures -->") == 2
+    assert FIGURES.read_text("utf-8").count("figures -->") == 2
+
+
+def test_the_summary_names_what_is_missed_the_worst_first() -> None:
+    """One row per workload with aims, and of the first cases their first figure."""
+    figures = (
+        "| a | b | c | d | e | f |\n|---|---|---|---|---|---|\n"
+        "| drain | peer | 1 process | rate 5 (4 - 6) |  | rate at least 9: 8, missed by 2% |\n"
+        "| drain | pgqueue | 1 worker process | rate 40 (30 - 50), WAL 7 |  | at most 8: 7, met"
+        "; WAL at most 2: 4, missed by 100% |\n"
+        "| other | pgqueue | x | rate 1 |  |  |\n"
+    )
+    text = with_summary("a\n<!-- aims -->\nold\n<!-- /aims -->\nb\n", figures)
+
+    assert "| drain | 1 worker process | rate 40 (30 - 50) |\n" in text
+    assert (
+        "| drain | 1 of 3 | 1 worker process: WAL at most 2: 4, missed by 100%"
+        "<br>1 process, peer: rate at least 9: 8, missed by 2% |\n<!-- /aims -->\nb\n"
+    ) in text
+    assert "other" not in text
+
+
+def test_the_readme_has_the_summary_of_the_figures() -> None:
+    """UPDATE_DOCS=1 writes it anew, from the table of tests/bench/README.md."""
+    readme = README.read_text("utf-8")
+    wanted = with_summary(readme, between(FIGURES.read_text("utf-8"), "figures"))
+    if os.environ.get("UPDATE_DOCS") == "1" and wanted != readme:
+        README.write_text(wanted, "utf-8")
+        readme = wanted
+
+    assert readme.count("<!-- aims -->") == 1
+    assert wanted == readme, "UPDATE_DOCS=1 rewrites it"
 
 
 def test_a_peer_for_a_later_python_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
