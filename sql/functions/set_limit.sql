@@ -222,12 +222,13 @@ begin
     where b.ctid = any (array(
         select x.ctid from pgqueue.gate_buckets x where x.full_at < v_now - interval '1 minute'
         order by x.full_at limit p_limit for update skip locked));
+    -- Not v_now: a claim since then has filled its bucket from a later time, and would be given tokens back.
     update pgqueue.gate_buckets b set full_at = x.full_at
     from (
-        select y.ctid as tid, v_now + l.rate_burst * l.rate_step as full_at
+        select y.ctid as tid, clock_timestamp() + l.rate_burst * l.rate_step as full_at
         from (select z.ctid, z.gate, z.full_at from pgqueue.gate_buckets z order by z.full_at desc limit p_limit for update skip locked) y
         join pgqueue.limits l on l.id = split_part(y.gate, ':', 1)::bigint
-        where y.full_at > v_now + l.rate_burst * l.rate_step
+        where y.full_at > clock_timestamp() + l.rate_burst * l.rate_step
     ) x
     where b.ctid = x.tid;
     with hidden as (

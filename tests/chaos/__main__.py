@@ -115,10 +115,13 @@ def hunt_mutants(*, seed: int | None, pg: int, only: tuple[str, ...]) -> None:
         click.echo(f"{mutant.name:<22} {how}: {kinds}")
         missed += [] if caught.caught else [mutant.name]
     if not only:
-        control = hunt(None, version=pg, seed=seed, seconds=CONTROL_SECONDS)
-        said = ", ".join(sorted(control.kinds)) or "nothing"
-        click.echo(f"{'pgqueue as it is':<22} {control.seconds:4.1f} s: {said}")
-        missed += ["pgqueue as it is: a false alarm"] if control.caught else []
+        for with_flow in (False, True):
+            control = hunt(
+                None, version=pg, seed=seed, seconds=CONTROL_SECONDS, with_flow=with_flow
+            )
+            said = ", ".join(sorted(control.kinds)) or "nothing"
+            click.echo(f"{'pgqueue as it is':<22} {control.seconds:4.1f} s: {said}")
+            missed += ["pgqueue as it is: a false alarm"] if control.caught else []
     sys.exit(f"FAILED, seed {seed}: {', '.join(missed)}" if missed else 0)
 
 

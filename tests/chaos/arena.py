@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DATABASE = "chaos"
 QUEUES = ("fast", "bulk", "keyed")
-WITNESS_SQL = Path(__file__).parent / "sql" / "witness.sql"
+WORKED = (*QUEUES, "flow")
 END_SECONDS = 20.0
 KEEP_SECONDS = 0.2
 # When the harness dies: its processes, stopped ones too, and the directory. A number may be
@@ -112,7 +112,9 @@ class Arena:
         producer_route: The same for producers.
         proxy: Between some of the processes and the server, if the run has one.
         errors: Faults of the harness itself: they fail the run.
-        patch: Applied to the database right after the install; how mutants are made.
+        prepare: Called after the install, for what a load needs.
+        patch: Applied to the database after that; how mutants are made.
+        sql: Where the witnesses in the database are.
     """
 
     def __init__(
@@ -146,6 +148,8 @@ class Arena:
         self.producer_route: dict[str, str | int] = {}
         self.errors: list[str] = []
         self.proxy: Proxy | None = None
+        self.sql = Path(__file__).parent / "sql"
+        self.prepare: Callable[[Arena], None] | None = None
         self.patch: Callable[[psycopg.Connection[Any]], None] | None = None
         self.record = Recorder(self.history, "harness")
         self._pids = self.directory / "pids"
@@ -183,7 +187,9 @@ class Arena:
     def install(self) -> None:
         """Create the database with pgqueue, the witness and the roles in it."""
         self.server.install(DATABASE)
-        psql(self.server.dsn(DATABASE), file=WITNESS_SQL)
+        psql(self.server.dsn(DATABASE), file=self.sql / "witness.sql")
+        if self.prepare is not None:
+            self.prepare(self)
         if self.patch is not None:
             with self.db() as db:
                 self.patch(db)
@@ -229,7 +235,7 @@ class Arena:
             self._numbers += 1
             name = name or f"w{self._numbers}"
         defaults: dict[str, Any] = {
-            "queues": QUEUES,
+            "queues": WORKED,
             "concurrency": 8,
             "lease_seconds": 2.0,
             "poll_seconds": 1.0,

@@ -11,7 +11,12 @@ Was a promise broken, and by which events?
     lease        nobody loses a job while his lease lasts                 early_reclaim, short_lease
     order        nobody overtakes a job that could have been claimed      inversion
     keys         one unfinished job per unique key                        key_overlap, key_kept
-    limits       never more at once, never faster                         limit, rate
+    limits       never more at once, never faster, in the order of a key  limit, rate, disorder
+    batches      numbers are those of the jobs; each callback once        batch, callback
+    signals      who was told goes on, once                               resumed, unheard
+    quotas       never more waiting                                       quota
+    wallets      sums agree; charged once for a success; never overdrawn  money, charge, overdrawn
+    verify()     finds nothing                                            verify
     moves        along the arrows, in time, within the budget             move, early, attempts
     wake-up      a sleeper is woken                                       late_wake_up
 
@@ -21,10 +26,9 @@ each job decides; nothing is searched. An outcome that nobody knows (info) count
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from tests.chaos import order
+from tests.chaos import bills, flows, order
 from tests.chaos.fold import Fold
 from tests.chaos.verdict import Verdict, Violation
 
@@ -42,6 +46,7 @@ def check(evidence: Evidence) -> Verdict:
     """Look at everything; the counts are those of the table that a run ends with."""
     fold = Fold(evidence)
     fold.read()
+    counts = fold.verdict.counts
     for found in (
         fold.ends(),
         fold.claims(),
@@ -50,12 +55,17 @@ def check(evidence: Evidence) -> Verdict:
         fold.keys(),
         _leases(evidence),
         order.inversions(evidence, fold.straight),
-        _limits(evidence, fold.spans),
-        _rates(evidence, fold.spans),
         _wakes(evidence),
+        flows.limits(evidence, counts),
+        flows.disorder(evidence),
+        flows.signals(evidence, counts),
+        flows.quotas(evidence),
+        bills.batches(evidence, counts),
+        bills.charges(evidence, counts),
+        bills.sums(evidence),
+        (("verify", problem, None) for problem in evidence.problems),
     ):
         fold.verdict.violations.extend(Violation(*one) for one in found)
-    counts = fold.verdict.counts
     counts["order checked"] = sum(claim.sweep for claim in evidence.claims)
     counts["leases checked"] = len(evidence.leases)
     counts["wake-ups checked"] = len(evidence.wakes)
@@ -70,33 +80,6 @@ def _leases(evidence: Evidence) -> Iterator[Found]:
         if evidence.steady and lease.until < lease.asked_at + lease.seconds:
             short = lease.asked_at + lease.seconds - lease.until
             yield "short_lease", f"{lease.seconds} s, born {short:.3f} s short", None
-
-
-def _limits(evidence: Evidence, spans: dict[int, tuple[Job, float, float]]) -> Iterator[Found]:
-    """Never more than so many attempts at once."""
-    for jobs, most in evidence.limits:
-        edges = [(begun, 1, job) for job, begun, _ in spans.values() if job in jobs]
-        edges += [(ended, -1, job) for job, _, ended in spans.values() if job in jobs]
-        running = 0
-        # At one instant ends come first: who left made room.
-        for _, step, job in sorted(edges, key=lambda edge: edge[:2]):
-            running += step
-            if running > most:
-                yield "limit", f"{running} at once, {most} allowed", job
-
-
-def _rates(evidence: Evidence, spans: dict[int, tuple[Job, float, float]]) -> Iterator[Found]:
-    """Never more than so many claims in any window."""
-    for jobs, most, seconds in evidence.rates:
-        window: deque[float] = deque()
-        for begun, job in sorted(
-            ((begun, job) for job, begun, _ in spans.values() if job in jobs), key=lambda x: x[0]
-        ):
-            while window and window[0] <= begun - seconds:
-                window.popleft()
-            window.append(begun)
-            if len(window) > most:
-                yield "rate", f"{len(window)} within {seconds} s, {most} allowed", job
 
 
 def _wakes(evidence: Evidence) -> Iterator[Found]:

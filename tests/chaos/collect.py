@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos import collect_flow
 from tests.chaos.evidence import Beat, Claim, Effect, Entry, Evidence, Lease, Report, Wake
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.history import Event
 
-TRANSACTIONAL = ["written", "written_threaded", "written_childish"]
+TRANSACTIONAL = ["written", "written_threaded", "written_childish", "paid_later"]
 LOG = """
 select job::text, entered, detail, token, worker, attempt, extract(epoch from until)::float8,
     xid::text::bigint, extract(epoch from clock)::float8
@@ -48,6 +49,7 @@ def evidence_of(db: psycopg.Connection[Any], events: list[Event]) -> Evidence:
         evidence.ledger = [Effect(*row) for row in db.execute(LEDGER)]
         evidence.transactional = {row[0] for row in db.execute(WRITING, (TRANSACTIONAL,))}
         row = db.execute(UNFINISHED).fetchone()
+        collect_flow.look(evidence, db)
     evidence.drained = row is not None and row[0] == 0
     _Reader(evidence, db).read(events)
     return evidence
@@ -88,7 +90,8 @@ class _Reader:
                     lease = Lease(answered["asked_at"], answered["lease"], answered["until"])
                     self.evidence.leases.append(lease)
                 case _:
-                    pass
+                    collect_flow.answer(self.evidence.flow, asked, answered)
+        collect_flow.hear(self.evidence.flow, events)
         for event in events:
             if event["f"] == "follow":
                 self.evidence.asked.setdefault(event["job"], "follow")
@@ -100,7 +103,9 @@ class _Reader:
     def _enqueue(self, asked: Event, answered: Event | None, xid: str | None) -> None:
         at = asked["t"] if answered is None else answered["t"]
         ty = self._resolved(asked, _ty(answered), xid, at)
-        key = asked.get("key")
+        key, batch = asked.get("key"), asked.get("batch")
+        if ty == "ok" and batch is not None:
+            self.evidence.flow.joined.update(dict.fromkeys(asked["jobs"], batch))
         served_by = None if answered is None else answered.get("served_by")
         for job in asked["jobs"]:
             if key is None:

@@ -107,7 +107,8 @@ def order_inversion(evidence: Evidence, draw: random.Random) -> None:
     seen = set()
     for n, claim in enumerate(claims):
         for got in claim.got:
-            if got[0] not in seen and got[0] in evidence.acked:
+            free = got[0] in evidence.acked and got[0] not in evidence.flow.gates
+            if got[0] not in seen and free:
                 straight[n] = got
             seen.add(got[0])
     n = draw.choice(list(straight))
@@ -116,7 +117,7 @@ def order_inversion(evidence: Evidence, draw: random.Random) -> None:
     # Another claim, answered before this one was asked for, took something later.
     late = (f"late {job}", token + 10**9, queue, priority, pos + 1)
     asked = evidence.acked[job] + 1
-    claims.append(claim._replace(asked=asked, answered=asked + 1, got=[late]))
+    claims.append(claim._replace(asked=asked, answered=asked + 1, sweep=True, got=[late]))
     moved = claim._replace(asked=max(claim.asked, asked + 2), answered=claim.answered + 2)
     claims[n] = moved
 
@@ -163,7 +164,7 @@ def early_retry(evidence: Evidence, draw: random.Random) -> None:
 
 def free_attempt(evidence: Evidence, draw: random.Random) -> None:
     """A lost attempt does not count."""
-    n = _some(evidence, draw, "attempt")
+    n = _some(evidence, draw, "attempt", "lost")
     job = _log(evidence)[n].job
     for m in range(n + 1, len(_log(evidence))):
         entry = _log(evidence)[m]

@@ -77,6 +77,71 @@ class Wake(NamedTuple):
     committed: int
 
 
+class Batch(NamedTuple):
+    """A batch as it was at the end: its own numbers, and the jobs that name it."""
+
+    batch: str
+    jobs: frozenset[Job]
+    counts: tuple[int, int, int, int]  # all, succeeded, failed, cancelled
+    settled: bool  # over, and what was to follow has been enqueued
+    callbacks: dict[str, int]  # success, failure, complete: how many jobs came of each
+
+
+class Money(NamedTuple):
+    """A row of the log of money: reserve, unreserve, or the kind of an entry."""
+
+    wallet: int
+    job: Job | None
+    what: str
+    amount: int
+    reference: str | None = None
+    xid: int = 0
+
+
+@dataclass(slots=True)
+class Flow:
+    """
+    What is known of limits, orders, batches, signals, quotas and money.
+
+    Attributes:
+        gates: What a job must pass: names of limits and rates.
+        limits: At most so many attempts at once, by gate.
+        rates: Seconds between starts, and how many may come at once, by gate.
+        ordered: The ordering key of a job, and whether its failure blocks those behind.
+        skipped: When an operator asked that a failed job give way (monotonic nanoseconds).
+        batches: All that were opened.
+        joined: Jobs that were acknowledged as members of a batch.
+        asking: Jobs that wait for one signal.
+        told: Those that were sent one, or may have been.
+        unheard: Those that have theirs and wait all the same, and nobody will look.
+        tenants: The tenant of a job, where it has a quota.
+        quotas: How many jobs a tenant may have waiting.
+        money: The log of money, in order.
+        wallets: Balance and pending of each, as metering says.
+        deposits: How each ended, and its amount, by reference.
+        prices: What a job costs.
+        held: Jobs that wait for money.
+    """
+
+    gates: dict[Job, tuple[str, ...]] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    rates: dict[str, tuple[float, int]] = field(default_factory=dict)
+    ordered: dict[Job, tuple[str, bool]] = field(default_factory=dict)
+    skipped: dict[Job, int] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+    joined: dict[Job, str] = field(default_factory=dict)
+    asking: set[Job] = field(default_factory=set)
+    told: set[Job] = field(default_factory=set)
+    unheard: list[Job] = field(default_factory=list)
+    tenants: dict[Job, str] = field(default_factory=dict)
+    quotas: dict[str, int] = field(default_factory=dict)
+    money: list[Money] = field(default_factory=list)
+    wallets: dict[int, tuple[int, int]] = field(default_factory=dict)
+    deposits: dict[str, tuple[str, int]] = field(default_factory=dict)
+    prices: dict[Job, int] = field(default_factory=dict)
+    held: set[Job] = field(default_factory=set)
+
+
 @dataclass(slots=True)
 class Evidence:
     """
@@ -101,9 +166,9 @@ class Evidence:
         wakes: Jobs that must be claimed soon.
         wake_seconds: How soon.
         drained: Nothing was left to do at the end: unfinished now means lost.
-        limits: At most so many attempts of a job type at once: (its jobs, how many).
-        rates: At most so many claims within so many seconds: (its jobs, how many, seconds).
         steady: The server's clock did not jump.
+        problems: What verify() says.
+        flow: Limits, orders, batches, signals, quotas, money.
     """
 
     asked: dict[Job, str] = field(default_factory=dict)
@@ -123,9 +188,9 @@ class Evidence:
     wakes: list[Wake] = field(default_factory=list)
     wake_seconds: float = 3.0
     drained: bool = True
-    limits: list[tuple[set[Job], int]] = field(default_factory=list)
-    rates: list[tuple[set[Job], int, float]] = field(default_factory=list)
     steady: bool = True
+    problems: list[str] = field(default_factory=list)
+    flow: Flow = field(default_factory=Flow)
 
     def about(self, job: Job) -> list[str]:
         """Everything that is known of one job: the witness of a violation."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 COMPLETED = frozenset({"succeeded", "partial"})
 # From where to where a job may go. `ended`: an attempts row was written, it is on its way back.
 MOVES: dict[str, frozenset[str]] = {
-    "": frozenset({"ready", "scheduled"}),
+    "": frozenset({"ready", "scheduled", "blocked"}),
     "ready": frozenset({"ready", "scheduled", "blocked", "running", "finished"}),
     "scheduled": frozenset({"ready", "scheduled", "blocked", "finished"}),
     "blocked": frozenset({"blocked", "ready", "scheduled", "finished"}),
     "running": frozenset({"finished", "ended"}),
-    "ended": frozenset({"ready", "scheduled"}),
+    "ended": frozenset({"ready", "scheduled", "blocked"}),
     "finished": frozenset({"ended"}),
 }
 
@@ -47,8 +47,6 @@ class Fold:
         self.completions: list[tuple[Job, int]] = []
         # Claimed as their insert left them.
         self.straight: dict[int, Job] = {}
-        self.spans: dict[int, tuple[Job, float, float]] = {}
-        self._watch_spans = bool(evidence.limits or evidence.rates)
         self._until: dict[int, float] = {}
         for beat in evidence.beats:
             self._until[beat.worker] = max(beat.until, self._until.get(beat.worker, 0.0))
@@ -68,6 +66,7 @@ class Fold:
             "attempt": self._ends,
             "key": self._takes_key,
             "unkey": self._gives_key_back,
+            "order": lambda _: None,  # flows.disorder()
         }
         for entry in self.evidence.log:
             enter[entry.entered](entry)
@@ -97,7 +96,7 @@ class Fold:
             self.bad("attempts", f"{entry.attempt} counted, {self.used.get(job, 0)} used", job)
         if entered == "scheduled":
             self.due[job] = entry.until or 0.0
-        elif job in self.due:
+        elif job in self.due and entered == "ready":
             due = self.due.pop(job)
             if self.evidence.steady and entry.clock < due and job not in self.evidence.touched:
                 self.bad("early", f"due at {due}, ready at {entry.clock}", job)
@@ -118,8 +117,6 @@ class Fold:
         used = self.used.get(job, 0)
         if entry.attempt is not None and entry.attempt != used + 1:
             self.bad("attempts", f"attempt {entry.attempt} after {used}", job)
-        if self._watch_spans:
-            self.spans[token] = (job, entry.clock, float("inf"))
         self.verdict.counts["claimed"] += 1
         if used:
             self.verdict.counts["again"] += 1
@@ -151,7 +148,7 @@ class Fold:
             self._by_its_owner(entry)
         assert token is not None
         self.ended[token] = (outcome or "", entry.xid)
-        counts = outcome not in {"snoozed", "released"}
+        counts = outcome not in {"snoozed", "released", "paused"}
         self.used[job] = (entry.attempt or 1) - (not counts)
         self.verdict.counts[f"attempt {outcome}"] += 1
         if outcome == "lost":
@@ -164,9 +161,6 @@ class Fold:
                 f"{entry.detail} by {entry.token}, owner {self.top.get(entry.job)}",
                 entry.job,
             )
-        if self._watch_spans and entry.token in self.spans:
-            job, begun, _ = self.spans[entry.token]
-            self.spans[entry.token] = (job, begun, entry.clock)
 
     def _lost(self, entry: Entry) -> None:
         if (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgqueue import Backoff, Fail, JobContext, Registry, Retry, Snooze
 from tests.chaos import witness
+from tests.chaos.flow import SIGNAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +98,69 @@ async def deadly() -> None:
     os._exit(8)
 
 
+@jobs.job(backoff=SOON)
+async def keyed(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `quick`; at most so many of one concurrency_key at once."""
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON)
+async def limited(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `quick`; at most so many at once."""
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON)
+async def rated(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `quick`; at most so many starts a second."""
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON)
+async def ordered(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `quick`; those of one ordering_key one after another."""
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON)
+async def member(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `quick`; of a batch, to which it may add, or of a tenant."""
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON)
+async def called() -> None:
+    """Do nothing: that it is there, and once, is the question."""
+
+
+@jobs.job(backoff=SOON)
+async def asking(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """Wait for a signal, then end as the payload says."""
+    told = ctx.wait_for(SIGNAL)
+    if told.payload != {"said": str(ctx.id)}:
+        raise Fail(f"told {told.payload!r}")
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON)
+async def paid(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `quick`; refused when its customer cannot pay."""
+    return await _flow(ctx, wish)
+
+
+@jobs.job(backoff=SOON, transactional=True)
+async def paid_later(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+    """As `written`; waits when its customer cannot pay."""
+    cursor = await ctx.connection.execute(LEDGER, (ctx.id, ctx.token))
+    _effect(ctx, await cursor.fetchone())
+    return await _flow(ctx, wish)
+
+
+async def _flow(ctx: JobContext, wish: Mapping[str, Any]) -> dict[str, Any]:
+    await asyncio.sleep(wish.get("seconds", 0.0))
+    return _end(ctx, wish)
+
+
 def _effect(ctx: JobContext, row: Any) -> None:
     witness.record("effect", "invoke", job=str(ctx.id), token=ctx.token, xid=row[0])
 
@@ -113,6 +177,9 @@ def _end(ctx: JobContext, wish: Mapping[str, Any]) -> dict[str, Any]:
             raise Snooze(0.1)
         case "follow":
             child = ctx.enqueue("quick", {"seconds": 0.001}, queue=ctx.queue)
+            witness.record("follow", "invoke", job=str(child), parent=str(ctx.id))
+        case "grow":
+            child = ctx.enqueue("member", {}, queue=ctx.queue, same_batch=True)
             witness.record("follow", "invoke", job=str(child), parent=str(ctx.id))
         case "cancel":
             ctx.request_cancel("as the payload wished")

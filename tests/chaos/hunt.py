@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos import flow
 from tests.chaos.arena import Arena
 from tests.chaos.checker import check
 from tests.chaos.collect import evidence_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 HUNT_SECONDS = 90.0
 CONTROL_SECONDS = 20.0
 LOOK_SECONDS = 2.0
+FLOW_PRODUCERS, FLOW_RATE = 2, 12
 LEASE_SECONDS = 1.0
 # While the run goes on, the database is a step ahead of its clients: these would be false.
 ONLY_AT_THE_END = frozenset({"lost", "unseen_claim", "phantom", "ghost"})
@@ -33,7 +35,14 @@ class Catch:
     errors: tuple[str, ...] = ()
 
 
-def hunt(mutant: Mutant | None, *, version: int, seed: int, seconds: float = HUNT_SECONDS) -> Catch:
+def hunt(
+    mutant: Mutant | None,
+    *,
+    version: int,
+    seed: int,
+    seconds: float = HUNT_SECONDS,
+    with_flow: bool = False,
+) -> Catch:
     """
     Run a mutant until it is noticed.
 
@@ -42,8 +51,12 @@ def hunt(mutant: Mutant | None, *, version: int, seed: int, seconds: float = HUN
         version: Of PostgreSQL.
         seed: Of everything random.
         seconds: Give up then.
+        with_flow: The load has limits, batches, signals and wallets, too.
     """
     arena = Arena(version, seed)
+    with_flow = with_flow or (mutant is not None and mutant.flow)
+    if with_flow:
+        arena.prepare = flow.prepare
     environment: dict[str, str] = {}
     if mutant is not None:
         arena.patch = mutant.apply
@@ -52,7 +65,11 @@ def hunt(mutant: Mutant | None, *, version: int, seed: int, seconds: float = HUN
     nemesis = Zombie()
     nemesis.lease_seconds = LEASE_SECONDS
     with arena:
+        if with_flow:
+            flow.limit(arena)
         _load(arena, environment, seconds)
+        if with_flow:
+            _load_flow(arena, seconds)
         began = time.monotonic()
         with nemesis.on(arena):
             while True:
@@ -80,13 +97,22 @@ def _load(arena: Arena, environment: dict[str, str], seconds: float) -> None:
     arena.start_producer("patient", kind="patient", seconds=seconds)
 
 
+def _load_flow(arena: Arena, seconds: float) -> None:
+    for n in range(FLOW_PRODUCERS):
+        jobs = FLOW_RATE * seconds
+        arena.start_producer(f"works{n + 1}", kind="works", jobs=jobs, rate=FLOW_RATE)
+    arena.start_producer("limits", kind="limits", jobs=40 * seconds, rate=40)
+    arena.start_producer("steward", kind="steward")
+
+
 def _look(arena: Arena) -> frozenset[str]:
-    # The events first: whatever they tell of is in the log by then.
-    events = arena.events()
+    # The events first: whatever they tell of is in the log by then. None that came while others were read.
     now = time.monotonic_ns()
+    events = [event for event in arena.events() if event["t"] < now]
     with arena.db() as db:
         evidence = evidence_of(db, events)
     evidence.drained = False
+    evidence.flow.told = evidence.flow.asking
     evidence.wake_seconds = WAKE_SECONDS
     enough = now - int(WAKE_SECONDS * 1e9)
     evidence.wakes = [wake for wake in evidence.wakes if wake.committed < enough]

@@ -27,7 +27,7 @@ def inversions(
     asked for. It was overtaken when a claim without floors, begun after the one and answered before
     the other, took a later job of its queue. Floors are excepted: they may miss what was committed
     late, which is what claims without them are for. So are times when a claim was under way that
-    nobody knows the end of: it may have locked the job.
+    nobody knows the end of: it may have locked the job. Jobs with limits wait for more than that.
 
     Args:
         evidence: The run.
@@ -42,7 +42,8 @@ def inversions(
             if queue not in worst or key > worst[queue][0]:
                 worst[queue] = (key, job)
             acked = evidence.acked.get(job)
-            if acked is not None and straight.get(token) == job and job not in evidence.touched:
+            free = job not in evidence.touched and job not in evidence.flow.gates
+            if acked is not None and straight.get(token) == job and free:
                 waiting[queue].append((key, acked, claim.asked, job))
         if claim.sweep:
             for queue, (key, job) in worst.items():

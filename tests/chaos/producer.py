@@ -5,6 +5,7 @@ A producer or an operator in a process of its own: `python -m tests.chaos.produc
     {"kind": "wake", "seed": ..., "jobs": 20, "queue": "wake", "pause": 2.4}     commits late
     {"kind": "operator", "seed": ..., "seconds": 60}                cancels, retries, moves
     {"kind": "patient", "seed": ..., "seconds": 60}                 heartbeats in long transactions
+    {"kind": "works", "seed": ..., "jobs": 300, "rate": 8}          or limits, steward: flow_load
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tests.chaos import operators
+from tests.chaos import flow_load, operators
 from tests.chaos.arena import QUEUES
 from tests.chaos.client import Client, Undo
 
@@ -203,15 +204,20 @@ KINDS = {
     "wake": wake,
     "operator": operators.operator,
     "patient": operators.patient,
+    **flow_load.KINDS,
+}
+
+VARIABLES = {
+    "operator": "CHAOS_OPERATOR_DSN",
+    "steward": "CHAOS_OPERATOR_DSN",
+    "patient": "CHAOS_WORKER_DSN",
 }
 
 
 def main() -> None:
     """Do what the spec says."""
     spec = json.loads(sys.argv[1])
-    variable = {"operator": "CHAOS_OPERATOR_DSN", "patient": "CHAOS_WORKER_DSN"}.get(
-        spec["kind"], "PGQUEUE_DSN"
-    )
+    variable = VARIABLES.get(spec["kind"], "PGQUEUE_DSN")
     KINDS[spec["kind"]](Client(spec, variable))
 
 

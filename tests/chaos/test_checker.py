@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from tests.chaos import histories
+from tests.chaos import flow_histories, histories
 from tests.chaos.checker import check
 from tests.chaos.corruption import KINDS
 from tests.chaos.evidence import Entry, Evidence
+from tests.chaos.flow_corruption import FLOW_KINDS
 
 EACH = 50
 CLEAN = 2_000
@@ -19,10 +20,13 @@ MANY = 100_000
 SECONDS_PER_MILLION_MAX = 60.0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+ALL = {**KINDS, **FLOW_KINDS}
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_every_corruption_is_caught(kind: str) -> None:
     """Fifty histories of forty jobs, corrupted at random: fifty of fifty, under the right name."""
-    corrupt, wanted = KINDS[kind]
+    corrupt, wanted = ALL[kind]
     missed = []
     for seed in range(EACH):
         evidence = _with_all(seed)
@@ -34,11 +38,11 @@ def test_every_corruption_is_caught(kind: str) -> None:
 
 
 def test_clean_histories_raise_no_alarm() -> None:
-    """Two thousand small ones, with lost attempts, retries, keys, effects and unknown outcomes."""
+    """Two thousand small ones: lost attempts, retries, keys, limits, orders, batches, money."""
     alarms = {
         seed: verdict.violations
         for seed in range(CLEAN)
-        if (verdict := check(histories.clean(20, f"clean {seed}"))).violations
+        if (verdict := check(_flowing(20, seed))).violations
     }
 
     assert alarms == {}
@@ -83,39 +87,16 @@ def test_an_unknown_outcome_counts_as_neither() -> None:
     assert check(evidence).violations == []
 
 
-@pytest.mark.parametrize("kind", ["limit", "rate"])
-def test_limits_are_swept(kind: str) -> None:
-    """Three attempts at once, and three claims within a second, where two are allowed."""
-    log = [
-        entry
-        for job in (1, 2, 3)
-        for entry in (
-            Entry(job, "ready", attempt=0),
-            Entry(job, "running", token=job, worker=1, attempt=1, clock=job / 10),
-        )
-    ]
-    jobs: set[object] = {1, 2, 3}
-    found = [
-        check(
-            Evidence(
-                asked=dict.fromkeys(jobs, "ok"),
-                log=log,
-                drained=False,
-                unsure=None,
-                limits=[(jobs, most)] if kind == "limit" else [],
-                rates=[(jobs, most, 1.0)] if kind == "rate" else [],
-            )
-        ).kinds
-        for most in (2, 3)
-    ]
-
-    assert found == [{kind}, set()]
+def _flowing(jobs: int, seed: object) -> Evidence:
+    evidence = histories.clean(jobs, f"clean {seed}")
+    flow_histories.add(evidence, random.Random(f"flow {seed}"))  # noqa: S311
+    return evidence
 
 
 def _with_all(seed: int) -> Evidence:
     """A clean history that has everything in it that can be corrupted."""
     for n in range(100):
-        evidence = histories.clean(40, f"{seed} {n}")
+        evidence = _flowing(40, f"{seed} {n}")
         entered = {entry.entered for entry in evidence.log}
         lost = any(entry.detail == "lost" for entry in evidence.log)
         enough = {"attempt", "scheduled", "key"} <= entered and lost

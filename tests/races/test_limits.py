@@ -181,3 +181,26 @@ def test_a_rate_holds_over_every_window_with_eight_claimers(
 
     assert worst <= 5.001
     assert done > 100
+
+
+def test_maintenance_beside_a_claim_gives_no_token_back(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """It had looked at the clock before the claim took the last one: make chaos SEED=1 found it."""
+    db, claimer = open_session(), open_session.transaction()
+    db.execute("select pgqueue.set_limit('job_type', 't', null, 1, '10 seconds', 1)")
+    insert_many(db, 1)
+    by = worker(db)
+    claimer.execute("lock table pgqueue.gate_buckets")
+    tending = sessions.start(open_session(), "select pgqueue.tend_limits()").blocked()
+    (job,) = claim(claimer, by)
+    claimer.commit()
+    tending.rows()
+    waits = value(
+        db,
+        """select b.full_at - r.started_at
+        from pgqueue.gate_buckets b, pgqueue.running r where r.job_id = %s""",
+        job.job_id,
+    )
+
+    assert waits.total_seconds() == 10

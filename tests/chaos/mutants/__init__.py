@@ -32,6 +32,7 @@ class Mutant:
         kinds: What the checker must call it, at least one of these.
         function: Whose text is patched; None: it is the worker that is.
         patches: What is replaced by what.
+        flow: It shows under limits, batches, signals and wallets, which other loads do without.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Mutant:
     kinds: frozenset[str]
     function: str | None = None
     patches: tuple[tuple[str, str], ...] = ()
+    flow: bool = False
 
     def apply(self, db: psycopg.Connection[Any]) -> None:
         """
@@ -70,7 +72,8 @@ def _read(path: Path) -> Mutant:
     patches = tuple((old, new.removesuffix("\n")) for old, new in _BLOCK.findall(text))
     assert patches, f"{path}: no -- replace, -- with, -- end"
     function = _after(text, "-- function: ")
-    return Mutant(path.stem, _after(text, "-- "), _kinds(text), function, patches)
+    flow = _after(text, "-- load: ") == "flow"
+    return Mutant(path.stem, _after(text, "-- "), _kinds(text), function, patches, flow)
 
 
 def _read_module(path: Path) -> Mutant:

@@ -9,12 +9,12 @@ create schema chaos;
 create table chaos.log (
     seq bigint generated always as identity primary key,
     job uuid not null,
-    entered text not null,  -- ready, scheduled, blocked, running, finished, attempt, key, unkey
-    detail text,            -- status, outcome, reason or key
+    entered text not null,  -- ready, scheduled, blocked, running, finished, attempt, key, unkey, order
+    detail text,            -- status, outcome, reason, key or gate
     token bigint,
     worker bigint,
     attempt integer,
-    until timestamptz,      -- scheduled: due; attempt: when the lease of its worker ends
+    until timestamptz,      -- scheduled: due; running: when it started; attempt: when the lease of its worker ends
     xid xid8 not null default pg_current_xact_id(),
     clock timestamptz not null default clock_timestamp()
 );
@@ -80,6 +80,17 @@ create trigger chaos_witness_inserted after insert on pgqueue.jobs
     for each row when (new.unique_key is not null) execute function chaos.witness_key();
 create trigger chaos_witness_updated after update of unique_key on pgqueue.jobs
     for each row when (old.unique_key is distinct from new.unique_key) execute function chaos.witness_key();
+
+-- A job gets its place in the order of its key: token = which.
+create function chaos.witness_order() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into chaos.log (job, entered, detail, token) values (new.job_id, 'order', new.gate, new.seq);
+    return null;
+end
+$$;
+create trigger chaos_witness after insert on pgqueue.ordered_jobs
+    for each row execute function chaos.witness_order();
 
 -- Who does what: nobody but the harness is a superuser.
 create role chaos_producer login;
