@@ -81,8 +81,8 @@ _INTERNAL = (
     settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
     redrive_round refused_of
     finish_hooked hold_back hooks_of
-    raise_no_schedule refused_status retry_one ring_all set_hook settle_hooks take_to_wait tell_hooks
-    uncount_success unhold"""
+    raise_no_schedule refused_status retry_one ring_all set_hook settle_hooks take_to_wait
+    tell_hooks uncount_success unhold"""
     )
     | _set(
         """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
