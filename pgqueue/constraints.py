@@ -3,6 +3,7 @@ The schema's limits in words: which column, and what it may hold.
 
 PostgreSQL names a violated constraint but not its condition. tests/unit/test_errors.py compares
 these with pgqueue.job_limit() in sql/functions/route.sql and with sql/migrations/0001_core.sql.
+Those of limits, schedules and hooks come in words from the server: pgqueue.refuse_check().
 """
 
 from __future__ import annotations
@@ -42,15 +43,6 @@ IN_WORDS: dict[str, str] = {
     "jobs_concurrency_key_check": "concurrency_key must have 1 to 255 characters",
     "jobs_ordering_key_check": "ordering_key must have 1 to 255 characters",
     "jobs_ordering_on_failure_check": "ordering_on_failure must be skip or block",
-    "limits_kind_check": "kind must be job_type, queue, tenant or key",
-    "limits_name_check": "name must have 1 to 100 characters",
-    "limits_name_any_check": "name can be * for kind tenant or key only",
-    "limits_max_running_check": "max_running must be from 1 to 10,000",
-    "limits_rate_jobs_check": "rate_jobs must be from 1 to 1,000,000",
-    "limits_rate_interval_check": "rate_interval must be from 1 millisecond to 30 days",
-    "limits_rate_burst_check": "rate_burst must be from 1 to 1,000,000",
-    "limits_rate_together_check": "rate_jobs and rate_interval must be given together",
-    "limits_max_running_or_rate_check": "max_running or rate_jobs must be given",
     "jobs_deadline_at_check": "deadline_at must be a finite time, not infinity",
     "job_types_job_type_check": _JOB_TYPE,
     "job_types_queue_check": _QUEUE,

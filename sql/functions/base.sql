@@ -129,6 +129,32 @@ end
 $$;
 revoke all on function pgqueue.seconds(double precision) from public;
 
+-- Says in words what a CHECK refuses: the comment on the constraint tells what may be, p_given (by column) what was given, the hint
+-- what to do. Raises 23514 with the constraint's name, as PostgreSQL does without words. Proved by tests/sql/test_refusals.py.
+create or replace function pgqueue.refuse_check(p_schema text, p_table text, p_constraint text, p_given jsonb, p_hint text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_words text;
+begin
+    select obj_description(c.oid, 'pg_constraint') || coalesce(', not ' || string_agg(
+        case when cardinality(c.conkey) > 1 then a.attname || ' ' else '' end || coalesce(left(p_given ->> a.attname, 100), 'null'),
+        ', ' order by a.attnum), '')
+    into v_words
+    from pg_constraint c
+    left join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any (c.conkey) and p_given ? a.attname
+    where c.conname = p_constraint and c.conrelid = to_regclass(format('%I.%I', p_schema, p_table))
+    group by c.oid, c.conkey;
+    raise exception using errcode = '23514', constraint = p_constraint, schema = p_schema, table = p_table,
+        message = coalesce(v_words, format('new row for relation "%s" violates check constraint "%s"', p_table, p_constraint)),
+        hint = p_hint;
+end
+$$;
+revoke all on function pgqueue.refuse_check(text, text, text, jsonb, text) from public;
+
 -- The queue that a job of this type goes to when its row names p_queue.
 create or replace function pgqueue.effective_queue(p_queue text, p_job_type text)
 returns text

@@ -71,14 +71,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_name text[] := parse_ident(p_function);
+    v_broken text;
 begin
     if cardinality(v_name) <> 2 then
-        raise exception using errcode = 'PQ006', message = format('%L is not schema.function', p_function);
+        raise exception using errcode = 'PQ006', message = format('%L is not schema.function', p_function),
+            hint = 'For example: select pgqueue.set_hook(''send_invoice'', ''shop.on_jobs'').';
     end if;
     perform pgqueue.check_hook(v_name[1]::name, v_name[2]::name);
-    insert into pgqueue.hooks as h (job_type, function_schema, function_name, events)
-    values (p_job_type, v_name[1], v_name[2], coalesce(p_events, '{insert,finish,retry,maintain}'))
-    on conflict (job_type, function_schema, function_name) do update set events = excluded.events;
+    begin
+        insert into pgqueue.hooks as h (job_type, function_schema, function_name, events)
+        values (p_job_type, v_name[1], v_name[2], coalesce(p_events, '{insert,finish,retry,maintain}'))
+        on conflict (job_type, function_schema, function_name) do update set events = excluded.events;
+    exception when check_violation then
+        get stacked diagnostics v_broken = constraint_name;
+        perform pgqueue.refuse_check('pgqueue', 'hooks', v_broken, jsonb_build_object('job_type', p_job_type, 'events', p_events),
+            'For example: select pgqueue.set_hook(''send_invoice'', ''shop.on_jobs'', ''{insert,finish}''); without events all.');
+    end;
     insert into pgqueue.job_types as t (job_type, detour) values (p_job_type, 128)
     on conflict (job_type) do update set detour = t.detour | 128;
 end

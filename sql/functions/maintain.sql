@@ -91,12 +91,11 @@ set jit = off
 as $$
 declare
     v_worker record;
-    v_running pgqueue.running;
     v_gone bigint[];
     v_lost pgqueue.running[] := array[]::pgqueue.running[];
     v_late pgqueue.running[];
     v_locked uuid[];
-    v_rescued bigint := 0;
+    v_rescued bigint;
     -- Capped: an interval meant as "for ever" must not leave the range of timestamps.
     v_grace interval := (select least(s.timeout_grace, interval '1000 years') from pgqueue.settings s);
 begin
@@ -138,18 +137,88 @@ begin
         select j.id from pgqueue.jobs j
         where j.id = any (array(select u.job_id from unnest(v_lost || v_late) u where u.flags <> 0))
         for update skip locked);
-    foreach v_running in array v_lost || v_late loop
-        if v_running.flags = 0 or v_running.job_id = any (v_locked) then
-            perform pgqueue.take_back(v_running, case when v_running.worker_id = any (v_gone) then 'lost' else 'timed_out' end);
-            v_rescued := v_rescued + 1;
-        end if;
-    end loop;
+    v_rescued := pgqueue.sweep('rescue', array(
+        select u.job_id from unnest(v_lost || v_late) u where u.flags = 0 or u.job_id = any (v_locked)));
     update pgqueue.workers w set rescued_at = clock_timestamp()
     where w.id = any (v_gone) and not exists (select from pgqueue.running r where r.worker_id = w.id);
     return v_rescued;
 end
 $$;
 revoke all on function pgqueue.rescue(integer) from public;
+
+-- What rescue(), expire() and look_at_signals() do to each of the jobs that they have found, all in one go. After an error that is undone
+-- and done one by one: a job that fails (an application's own trigger) warns, and stops nobody else. Only then are there savepoints. A
+-- deadlock, a lock that is not to be had or a full disk says nothing about a job: the caller gets it, and comes again. Returns how many
+-- were moved. Proved by tests/sql/test_attack_maintain.py.
+create or replace function pgqueue.sweep(p_sweep text, p_job_ids uuid[])
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+    v_moved bigint := 0;
+begin
+    begin
+        foreach v_id in array p_job_ids loop
+            v_moved := v_moved + pgqueue.sweep_one(p_sweep, v_id)::integer;
+        end loop;
+        return v_moved;
+    exception when others then
+        if left(sqlstate, 2) in ('40', '53', '55') then
+            raise;
+        end if;
+    end;
+    v_moved := 0;
+    foreach v_id in array p_job_ids loop
+        begin
+            v_moved := v_moved + pgqueue.sweep_one(p_sweep, v_id)::integer;
+        exception when others then
+            if left(sqlstate, 2) in ('40', '53', '55') then
+                raise;
+            end if;
+            raise warning 'pgqueue.%() leaves job %: % (SQLSTATE %)', p_sweep, v_id, sqlerrm, sqlstate;
+        end;
+    end loop;
+    return v_moved;
+end
+$$;
+revoke all on function pgqueue.sweep(text, uuid[]) from public;
+
+-- One job of a sweep. True = it was moved. Jobs rows are locked skipping: no sweep waits for somebody who holds one.
+create or replace function pgqueue.sweep_one(p_sweep text, p_job_id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_running pgqueue.running;
+    v_now timestamptz := clock_timestamp();
+    v_deadline_passed boolean;
+begin
+    case p_sweep
+        when 'rescue' then
+            -- The caller has locked it.
+            select r.* into v_running from pgqueue.running r where r.job_id = p_job_id;
+            perform pgqueue.take_back(v_running, case when exists (
+                select from pgqueue.workers w where w.id = v_running.worker_id and coalesce(w.dead_at, w.stopped_at) is not null
+            ) then 'lost' else 'timed_out' end);
+            return true;
+        when 'expire' then
+            -- An UPDATE may have given it more time since.
+            select coalesce(j.deadline_at <= v_now and j.deadline_at <= coalesce(j.expires_at, 'infinity'), false) into v_deadline_passed
+            from pgqueue.jobs j where j.id = p_job_id and least(j.expires_at, j.deadline_at) <= v_now for update skip locked;
+            return case
+                when v_deadline_passed then pgqueue.cancel_waiting(p_job_id, 'it did not finish before its deadline', 'deadline_passed', 'failed')
+                when found then pgqueue.cancel_waiting(p_job_id, 'expired before it could start', 'expired')
+                else false end;
+        when 'look_at_signals' then
+            perform from pgqueue.jobs j where j.id = p_job_id for update skip locked;
+            return found and pgqueue.look_at_signal(p_job_id);
+    end case;
+end
+$$;
+revoke all on function pgqueue.sweep_one(text, uuid) from public;
 
 -- One job is taken from its attempt: 'lost' or 'timed_out'. The caller has locked its running row. taken_back tells a
 -- late report of that attempt from a repeated one.
@@ -188,15 +257,12 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_id uuid;
     v_now timestamptz := clock_timestamp();
-    v_expired bigint := 0;
-    v_deadline_passed boolean;
 begin
     if not pg_try_advisory_xact_lock(7067004, 5) then
         return 0;
     end if;
-    for v_id in
+    return pgqueue.sweep('expire', array(
         select x.job_id
         from (
             (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit p_limit)
@@ -206,19 +272,7 @@ begin
             (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit p_limit)
         ) x
         order by x.job_id
-        limit p_limit
-    loop
-        -- An UPDATE may have given it more time since. Skipping what is locked, a sweep never waits for a key.
-        v_deadline_passed := null;
-        select coalesce(j.deadline_at <= v_now and j.deadline_at <= coalesce(j.expires_at, 'infinity'), false) into v_deadline_passed
-        from pgqueue.jobs j where j.id = v_id and least(j.expires_at, j.deadline_at) <= v_now for update skip locked;
-        if v_deadline_passed then
-            v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'it did not finish before its deadline', 'deadline_passed', 'failed')::integer;
-        elsif found then
-            v_expired := v_expired + pgqueue.cancel_waiting(v_id, 'expired before it could start', 'expired')::integer;
-        end if;
-    end loop;
-    return v_expired;
+        limit p_limit));
 end
 $$;
 revoke all on function pgqueue.expire(integer) from public;

@@ -24,7 +24,8 @@ $$;
 revoke all on function pgqueue.raise_no_schedule(text) from public;
 
 -- Create a schedule or change it: an argument left NULL keeps what is there, or takes the column's default. A change of cron,
--- zone or enabled starts anew from now. p_declared: a worker says so at its start; what an operator has changed stays.
+-- zone or enabled starts anew from now. p_declared: a worker says so at its start; what an operator has changed stays. Raises PQ006, also for
+-- one that never ticks (the 30th of February), and 23514.
 create or replace function pgqueue.set_schedule(
     p_name text,
     p_cron text default null,
@@ -55,44 +56,59 @@ declare
     v_inserted bigint;
     v_old pgqueue.schedules;
     v_new pgqueue.schedules;
+    v_broken text;
 begin
-    insert into pgqueue.schedules (name, cron, job_type)
-    select p_name, p_cron, p_job_type where p_cron is not null and p_job_type is not null
-    on conflict (name) do nothing;
-    get diagnostics v_inserted = row_count;
-    select * into v_old from pgqueue.schedules s where s.name = p_name for update;
-    if not found then
-        perform pgqueue.raise_no_schedule(p_name);
-    end if;
-    if p_declared and v_old.operator_managed then
-        return v_old.next_tick_at;
-    end if;
-    update pgqueue.schedules s set
-        cron = coalesce(p_cron, s.cron),
-        job_type = coalesce(p_job_type, s.job_type),
-        payload = coalesce(p_payload, s.payload),
-        time_zone = coalesce(p_time_zone, s.time_zone),
-        queue = coalesce(p_queue, s.queue),
-        priority = coalesce(p_priority, s.priority),
-        max_attempts = coalesce(p_max_attempts, s.max_attempts),
-        timeout = coalesce(p_timeout, s.timeout),
-        headers = coalesce(p_headers, s.headers),
-        tenant_id = coalesce(p_tenant_id, s.tenant_id),
-        overlap = coalesce(p_overlap, s.overlap),
-        catch_up = coalesce(p_catch_up, s.catch_up),
-        catch_up_max = coalesce(p_catch_up_max, s.catch_up_max),
-        grace = coalesce(p_grace, s.grace),
-        jitter = coalesce(p_jitter, s.jitter),
-        enabled = coalesce(p_enabled, s.enabled),
-        description = coalesce(p_description, s.description),
-        operator_managed = s.operator_managed or (v_inserted = 0 and not p_declared),
-        updated_at = clock_timestamp()
-    where s.name = p_name
-    returning * into v_new;
+    begin
+        insert into pgqueue.schedules (name, cron, job_type)
+        select p_name, p_cron, p_job_type where p_cron is not null and p_job_type is not null
+        on conflict (name) do nothing;
+        get diagnostics v_inserted = row_count;
+        select * into v_old from pgqueue.schedules s where s.name = p_name for update;
+        if not found then
+            perform pgqueue.raise_no_schedule(p_name);
+        end if;
+        if p_declared and v_old.operator_managed then
+            return v_old.next_tick_at;
+        end if;
+        update pgqueue.schedules s set
+            cron = coalesce(p_cron, s.cron),
+            job_type = coalesce(p_job_type, s.job_type),
+            payload = coalesce(p_payload, s.payload),
+            time_zone = coalesce(p_time_zone, s.time_zone),
+            queue = coalesce(p_queue, s.queue),
+            priority = coalesce(p_priority, s.priority),
+            max_attempts = coalesce(p_max_attempts, s.max_attempts),
+            timeout = coalesce(p_timeout, s.timeout),
+            headers = coalesce(p_headers, s.headers),
+            tenant_id = coalesce(p_tenant_id, s.tenant_id),
+            overlap = coalesce(p_overlap, s.overlap),
+            catch_up = coalesce(p_catch_up, s.catch_up),
+            catch_up_max = coalesce(p_catch_up_max, s.catch_up_max),
+            grace = coalesce(p_grace, s.grace),
+            jitter = coalesce(p_jitter, s.jitter),
+            enabled = coalesce(p_enabled, s.enabled),
+            description = coalesce(p_description, s.description),
+            operator_managed = s.operator_managed or (v_inserted = 0 and not p_declared),
+            updated_at = clock_timestamp()
+        where s.name = p_name
+        returning * into v_new;
+    exception when check_violation then
+        get stacked diagnostics v_broken = constraint_name;
+        perform pgqueue.refuse_check('pgqueue', 'schedules', v_broken, jsonb_build_object('name', p_name, 'cron', p_cron, 'job_type', p_job_type,
+                'queue', p_queue, 'priority', p_priority, 'payload', p_payload, 'headers', p_headers, 'max_attempts', p_max_attempts,
+                'timeout', p_timeout, 'overlap', p_overlap, 'catch_up', p_catch_up, 'catch_up_max', p_catch_up_max, 'grace', p_grace,
+                'jitter', p_jitter),
+            'For example: select pgqueue.set_schedule(''nightly'', ''30 2 * * *'', ''send_report'', ''{"to": "all"}'', p_time_zone => ''Europe/Berlin'').');
+    end;
     if v_inserted = 1 or (v_new.cron, v_new.time_zone, v_new.enabled) is distinct from (v_old.cron, v_old.time_zone, v_old.enabled) then
         update pgqueue.schedules s set next_tick_at = pgqueue.next_tick(v_new.cron, v_new.time_zone, clock_timestamp())
         where s.name = p_name
         returning * into v_new;
+        if v_new.next_tick_at is null then
+            raise exception using errcode = 'PQ006', message = format('schedule %L would never tick: no day of the next 50 years matches %L',
+                    p_name, v_new.cron),
+                hint = 'Look at its day of the month and its month; select * from pgqueue.next_ticks(cron) shows when an expression ticks.';
+        end if;
     end if;
     return v_new.next_tick_at;
 end

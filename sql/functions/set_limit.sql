@@ -62,30 +62,36 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_limit pgqueue.limits;
-begin
     -- What divides (here and for rate_step) is looked at before the row's own CHECKs would.
-    if p_rate_jobs not between 1 and 1000000 then
-        raise check_violation using message = format('%s jobs are no rate', p_rate_jobs), constraint = 'limits_rate_jobs_check',
-            table = 'limits', schema = 'pgqueue', hint = 'rate_jobs is between 1 and 1,000,000.';
-    elsif p_rate_interval not between interval '1 millisecond' and interval '30 days' then
-        raise check_violation using message = format('%s is no interval of a rate', p_rate_interval),
-            constraint = 'limits_rate_interval_check', table = 'limits', schema = 'pgqueue',
-            hint = 'rate_interval is between 1 millisecond and 30 days.';
+    v_broken text := case when p_rate_jobs not between 1 and 1000000 then 'limits_rate_jobs_check'
+        when p_rate_interval not between interval '1 millisecond' and interval '30 days' then 'limits_rate_interval_check' end;
+    v_burst integer;
+begin
+    if v_broken is null then
+        begin
+            v_burst := case when p_rate_jobs is not null then coalesce(p_rate_burst,
+                least(1000000, 1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval)))::integer) end;
+            insert into pgqueue.limits as l (kind, name, max_running, rate_jobs, rate_interval, rate_burst, description, operator_managed)
+            values (p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, v_burst, p_description, p_by_operator)
+            on conflict (kind, name) do update set
+                max_running = excluded.max_running, rate_jobs = excluded.rate_jobs, rate_interval = excluded.rate_interval,
+                rate_burst = excluded.rate_burst, description = coalesce(excluded.description, l.description),
+                operator_managed = excluded.operator_managed, updated_at = clock_timestamp()
+            where (p_by_operator or not l.operator_managed)
+                and (l.max_running, l.rate_jobs, l.rate_interval, l.rate_burst, l.operator_managed, l.description)
+                    is distinct from (excluded.max_running, excluded.rate_jobs, excluded.rate_interval, excluded.rate_burst,
+                        excluded.operator_managed, coalesce(excluded.description, l.description))
+            returning * into v_limit;
+        exception when check_violation then
+            get stacked diagnostics v_broken = constraint_name;
+        end;
     end if;
-    p_rate_burst := case when p_rate_jobs is not null then coalesce(p_rate_burst,
-        least(1000000, 1 + floor(p_rate_jobs * 0.2 / extract(epoch from p_rate_interval)))::integer) end;
-    insert into pgqueue.limits as l (kind, name, max_running, rate_jobs, rate_interval, rate_burst, description, operator_managed)
-    values (p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, p_rate_burst, p_description, p_by_operator)
-    on conflict (kind, name) do update set
-        max_running = excluded.max_running, rate_jobs = excluded.rate_jobs, rate_interval = excluded.rate_interval,
-        rate_burst = excluded.rate_burst, description = coalesce(excluded.description, l.description),
-        operator_managed = excluded.operator_managed, updated_at = clock_timestamp()
-    where (p_by_operator or not l.operator_managed)
-        and (l.max_running, l.rate_jobs, l.rate_interval, l.rate_burst, l.operator_managed, l.description)
-            is distinct from (excluded.max_running, excluded.rate_jobs, excluded.rate_interval, excluded.rate_burst, excluded.operator_managed,
-                coalesce(excluded.description, l.description))
-    returning * into v_limit;
-    if not found then
+    if v_broken is not null then
+        perform pgqueue.refuse_check('pgqueue', 'limits', v_broken, jsonb_build_object('kind', p_kind, 'name', p_name, 'max_running', p_max_running,
+                'rate_jobs', p_rate_jobs, 'rate_interval', p_rate_interval, 'rate_burst', p_rate_burst),
+            'For example: select pgqueue.set_limit(''queue'', ''mail'', p_max_running => 5), or p_rate_jobs => 100, p_rate_interval => ''1 minute''.');
+    end if;
+    if v_limit.id is null then
         return;
     end if;
     update pgqueue.settings s set limited = true;
@@ -195,7 +201,9 @@ $$;
 revoke all on function pgqueue.skip_ordered(uuid) from public;
 
 -- Part of maintain(): give places to jobs that ran when their limit was set; forget full buckets; find what a producer could not say (start_limiting()) or a clock that was set back hides; stop
--- looking at limits when there is none any more. Ordering keys keep it on once they have been used.
+-- looking at limits when there is none any more. Ordering keys keep it on once they have been used: an INSERT that has not committed cannot be
+-- seen, and found it on. Its job would wait for the next maintain() to turn it on again, or, while another INSERT that just did so keeps
+-- the row of settings locked in a long transaction, for the end of that. What the looking costs a claim is less than that.
 create or replace function pgqueue.tend_limits(p_limit integer default 1000)
 returns void
 language plpgsql
@@ -207,7 +215,10 @@ declare
     v_limited boolean := (select s.limited from pgqueue.settings s);
 begin
     if not v_limited then
-        if exists (select from pgqueue.ordered_jobs) or exists (select from pgqueue.limits) then
+        -- A claim in flight when the last limit went may have parked jobs that nobody saw.
+        if exists (select from pgqueue.ordered_jobs) or exists (select from pgqueue.limits) or exists (select from pgqueue.openings)
+            or exists (select from pgqueue.blocked b where b.gate is not null)
+        then
             perform pgqueue.start_limiting();
         end if;
         return;

@@ -265,7 +265,6 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-    v_id uuid;
     v_now timestamptz := clock_timestamp();
 begin
     moved := 0;
@@ -273,16 +272,10 @@ begin
         return next;
         return;
     end if;
-    for v_id in
+    moved := pgqueue.sweep('look_at_signals', array(
         select x.job_id from unnest(array(
             select b.job_id from pgqueue.blocked b where b.look_at <= v_now order by b.look_at limit p_limit)) as x (job_id)
-        order by x.job_id
-    loop
-        perform from pgqueue.jobs j where j.id = v_id for update skip locked;
-        if found then
-            moved := moved + pgqueue.look_at_signal(v_id)::integer;
-        end if;
-    end loop;
+        order by x.job_id));
     select least(b.look_at, timestamptz '9999-12-30 00:00:00+00') into next_look_at from pgqueue.blocked b
     where b.look_at > v_now order by b.look_at limit 1;
     return next;

@@ -1,3 +1,51 @@
+-- Jobs with an ordering_key that wait for themselves: for a parent, for whoever stands before that in its own key, for his parents, and so on.
+-- Of such a circle one job waits for a parent, directly or through parents without a key, whose place was drawn later than its own (an
+-- order alone goes back in the sequence): it begins there, and where there is none, which is always but for a mistake of
+-- ours, no more than dependencies of ordered jobs are read. From each of at most 100 such jobs, each job that it waits for is looked at once.
+create or replace function pgqueue.circles()
+returns table (job_id uuid, gate text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    with recursive ahead (job_id, gate, seq, parent_id) as (
+        select o.job_id, o.gate, o.seq, d.parent_id
+        from pgqueue.ordered_jobs o
+        cross join lateral (select x.parent_id from pgqueue.dependencies x where x.job_id = o.job_id offset 0) d
+        union
+        select a.job_id, a.gate, a.seq, d.parent_id
+        from ahead a
+        cross join lateral (select x.parent_id from pgqueue.dependencies x where x.job_id = a.parent_id offset 0) d
+        where not exists (select from pgqueue.ordered_jobs p where p.job_id = a.parent_id)
+    )
+    select c.job_id, c.gate
+    from (
+        select distinct a.job_id, a.gate
+        from ahead a join pgqueue.ordered_jobs p on p.job_id = a.parent_id and p.seq >= a.seq
+        limit 100
+    ) c
+    where exists (
+        with recursive waited_for (id) as (
+            select d.parent_id from pgqueue.dependencies d where d.job_id = c.job_id
+            union
+            select n.id
+            from waited_for w
+            cross join lateral (
+                select d.parent_id as id from pgqueue.dependencies d where d.job_id = w.id
+                union all
+                select b.job_id
+                from (select o.gate, o.seq from pgqueue.ordered_jobs o where o.job_id = w.id limit 1) o
+                cross join lateral (
+                    select x.job_id from pgqueue.ordered_jobs x where x.gate = o.gate and x.seq < o.seq order by x.seq desc limit 1
+                ) b
+            ) n
+        )
+        select from waited_for w where w.id = c.job_id
+    );
+$$;
+revoke all on function pgqueue.circles() from public;
+
 -- Every violation of the invariants between the tables, from one snapshot. No rows = all is well. Reads everything: for
 -- tests and for doubts, not for dashboards. A login confined to a tenant gets no rows: they would name other tenants' jobs.
 create or replace function pgqueue.verify()
@@ -132,11 +180,7 @@ as $$
         and (c.live or not coalesce(j.ordering_on_failure = 'block'
             and exists (select from pgqueue.finished f where f.job_id = j.id and f.status = 'failed'), false))
     union all
-    select 'job waits for one behind it in its order', a.job_id, format('for job %s, gate %s', b.job_id, a.gate)
-    -- Directly: whatever waits through others is not looked for.
-    from pgqueue.ordered_jobs a
-    join pgqueue.dependencies d on d.job_id = a.job_id
-    join pgqueue.ordered_jobs b on b.job_id = d.parent_id and b.gate = a.gate and b.seq > a.seq
+    select 'job waits for itself, through parents and orders', c.job_id, format('its place is at gate %s', c.gate) from pgqueue.circles() c
     union all
     select 'place in an order without a job', o.job_id, format('gate %s', o.gate)
     from pgqueue.ordered_jobs o

@@ -40,6 +40,8 @@ create table pgqueue.batches (
     constraint batches_finished_check check (finished_at is null or closed_at is not null)
 ) with (fillfactor = 50);
 create index batches_finished_at_idx on pgqueue.batches (finished_at) where finished_at is not null;
+-- For health: those that nobody has closed.
+create index batches_open_idx on pgqueue.batches (created_at) where closed_at is null;
 
 -- What happened in batches since they were merged: a row per statement that adds jobs, and per batch of each report that finishes
 -- some. Never CACHE: log_floor goes by id.

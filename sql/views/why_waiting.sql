@@ -137,6 +137,25 @@ end
 $$;
 revoke all on function pgqueue.why_parked(pgqueue.blocked) from public;
 
+-- In words, the hook that holds this job back, since when, and who can let it go.
+create or replace function pgqueue.why_hooked(p_blocked pgqueue.blocked)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when h.names is null
+            then format('held back by a hook that has been dropped, since %s: nobody lets it go', x.since)
+            else format('held back by %s since %s, until that function lets it go', h.names, x.since) end
+        || format('; cancel it, or as the owner of the schema: select pgqueue.unhold(array[%L::uuid])', p_blocked.job_id)
+    from (select date_trunc('second', p_blocked.blocked_at) as since) x
+    cross join (
+        select string_agg(format('%I.%I', k.function_schema, k.function_name), ' or ' order by k.function_schema, k.function_name) as names
+        from pgqueue.hooks k where k.job_type = p_blocked.job_type and k.events && '{insert,retry}'
+    ) h;
+$$;
+revoke all on function pgqueue.why_hooked(pgqueue.blocked) from public;
+
 -- In words, why this job is not running (or by whom it is, or how it ended). Raises PQ003 for no such job.
 -- Proved by tests/sql/test_why_waiting.py.
 create or replace function pgqueue.why_waiting(p_job_id uuid)
@@ -192,10 +211,9 @@ begin
         when 'signal' then format('blocked: waits for signal %s since %s, %s', b.signal, date_trunc('second', b.blocked_at),
             case when b.timeout_at is null then 'for as long as it takes'
                 else format('until %s; then it %s', date_trunc('second', b.timeout_at), case b.on_timeout when 'run' then 'runs without it' else 'fails' end) end)
-        when 'hook' then format('blocked: held back by %s', coalesce(
-            (select string_agg(format('%I.%I', h.function_schema, h.function_name), ' or ' order by h.function_schema, h.function_name)
-             from pgqueue.hooks h where h.job_type = b.job_type), 'a hook that has been dropped'))
+        when 'hook' then 'blocked: ' || pgqueue.why_hooked(b)
         else format('blocked: it follows job %s, which holds its unique key %L', b.waits_for, b.unique_key) end
+        || case when b.reason <> 'hook' and b.flags & 1024 <> 0 then '; and ' || pgqueue.why_hooked(b) else '' end
     into v_words from pgqueue.blocked b where b.job_id = p_job_id;
     if found then
         return v_words;

@@ -286,6 +286,34 @@ def test_a_customer_of_a_tenant_pays_for_that_tenants_jobs_only(shop: Db) -> Non
     assert wallet(shop, "t1") == Wallet(100, 30, 70)
 
 
+@pytest.mark.parametrize(
+    ("price", "constraint", "message"),
+    [
+        ("-1, 'EUR'", "prices_cost_check", "cost must be from 0 to 10^15 minor units, not -1"),
+        (
+            "1, 'euro'",
+            "prices_currency_check",
+            "currency must be three capital letters, as EUR, not euro",
+        ),
+        (
+            "1, 'EUR', 'wait'",
+            "prices_on_insufficient_check",
+            "on_insufficient must be refuse or hold, not wait",
+        ),
+    ],
+)
+def test_a_price_that_makes_no_sense_is_refused_in_words(
+    shop: Db, price: str, constraint: str, message: str
+) -> None:
+    """What was given, what may be, and an example; with the constraint's name."""
+    with pytest.raises(psycopg.errors.CheckViolation) as caught:
+        shop.execute(f"select metering.set_price('picture', {price})")
+    diag = caught.value.diag
+
+    assert (diag.constraint_name, diag.message_primary) == (constraint, message)
+    assert "metering.set_price('render', 250, 'EUR')" in (diag.message_hint or "")
+
+
 def test_a_new_price_is_for_new_jobs(shop: Db) -> None:
     """Those on their way keep theirs, also when the price is removed."""
     deposit(shop, 100)

@@ -61,7 +61,7 @@ _CALLS = {
 _INTERNAL = (
     _set(
         """after_finish app_migrated app_opened attempts_allowed backoff callback_host
-    cancel_waiting catalogue
+    cancel_waiting catalogue circles
     check_acyclic check_enqueue check_isolation check_job check_time_zone check_worker
     clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
     cron_field cron_fields cron_parse cron_time cron_wall disable_tenants effective_queue
@@ -81,8 +81,8 @@ _INTERNAL = (
     settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
     redrive_round refused_of
     finish_hooked hold_back hooks_of
-    raise_no_schedule refused_status retry_one ring_all set_hook settle_hooks take_to_wait
-    tell_hooks uncount_success unhold"""
+    raise_no_schedule refuse_check refused_status retry_one ring_all set_hook settle_hooks sweep
+    sweep_one take_to_wait tell_hooks uncount_success unhold"""
     )
     | _set(
         """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
@@ -92,7 +92,7 @@ _INTERNAL = (
         """adopt_running claim_limited enter_order gate_room gates_of hold_gates leave_gates
     leave_order leave_places
     let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
-    start_limiting store_limit take_tokens weigh why_parked"""
+    start_limiting store_limit take_tokens weigh why_hooked why_parked"""
     )
     | _set("leap_tokens next_token")
 )

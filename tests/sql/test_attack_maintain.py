@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.sqljobs import (
     claim,
     column,
@@ -19,6 +21,8 @@ from tests.support.sqljobs import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import psycopg
 
     from tests.support.sqljobs import Db
@@ -154,3 +158,39 @@ def test_hours_of_statistics_are_cut_in_one_zone(db: Db) -> None:
                from pgqueue.stats where span = 'hour'"""
 
     assert row(db, hours) == (60, True)
+
+
+def _poisoned(db: Db) -> tuple[UUID, UUID]:
+    """Two jobs that are about to fail; a trigger of the application refuses one's end."""
+    db.execute(
+        """create function public.refuse_poison() returns trigger language plpgsql
+           as $$begin raise exception 'never'; end$$"""
+    )
+    db.execute(
+        """create trigger refuse_poison before insert on pgqueue.finished for each row
+           when (new.job_type = 'poison') execute function public.refuse_poison()"""
+    )
+    return insert(db, "poison", max_attempts=1), insert(db, max_attempts=1)
+
+
+@pytest.mark.parametrize("part", ["expire", "rescue", "look_at_signals"])
+def test_a_job_that_cannot_end_stops_nobody_else(db: Db, part: str) -> None:
+    """It is named in a warning and stays where it is; the others of its sweep end as ever."""
+    poison, other = _poisoned(db)
+    if part == "expire":
+        for table in ("jobs", "ready"):
+            db.execute(f"update pgqueue.{table} set expires_at = now()")
+    else:
+        jobs = claim(db, worker(db), 2)
+        if part == "rescue":
+            worker_dies(db, value(db, "select distinct worker_id from pgqueue.running"))
+        else:
+            for job in jobs:
+                db.execute("select pgqueue.pause_until(%s, %s, 'go', '1 hour')", job.owned)
+            db.execute("update pgqueue.blocked set look_at = now(), timeout_at = now()")
+    before = place(db, poison)
+    heard = _warnings(db)
+    db.execute("select pgqueue.maintain()")
+
+    assert heard == [f"pgqueue.{part}() leaves job {poison}: never (SQLSTATE P0001)"]
+    assert (place(db, poison), place(db, other)) == (before, "finished")

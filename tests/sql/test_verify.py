@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.sqljobs import STATUSES, column, job_in, value
+from tests.support.sqljobs import STATUSES, column, insert, job_in, value
 
 if TYPE_CHECKING:
     from tests.support.sqljobs import Db
@@ -52,7 +52,7 @@ _PLANTED = {
     "gate has room, and nobody is told": """update pgqueue.blocked
         set reason = 'limit', gate = '999999', pos = 1, ready_at = now()""",
     "ordered job out of its order": "update pgqueue.jobs set ordering_key = 'k'",
-    "job waits for one behind it in its order": """with behind as (
+    "job waits for itself, through parents and orders": """with behind as (
             insert into pgqueue.dependencies (parent_id, job_id)
             select r.job_id, b.job_id from pgqueue.ready r, pgqueue.blocked b limit 1
             returning *)
@@ -111,3 +111,28 @@ def test_the_installed_schema_has_not_drifted(db: Db) -> None:
         ("table", "jobs", "changed"),
     ]
     db.execute("alter table pgqueue.jobs drop column extra")
+
+
+@pytest.mark.breaks_invariants
+def test_a_circle_through_several_keys_and_parents_is_reported(db: Db) -> None:
+    """One waits for a parent, that for another's next, and the job before that for the one."""
+    first = insert(db, ordering_key="k")
+    between = insert(db)
+    second, waits, behind = (
+        insert(db, ordering_key=key, depends_on=parents)
+        for key, parents in (("k", None), ("l", (first,)), ("l", None))
+    )
+    straight = column(db, "select job_id from pgqueue.circles()")
+    db.execute(
+        """set session_replication_role = replica;
+        insert into pgqueue.dependencies (parent_id, job_id) values (%(behind)s, %(between)s),
+            (%(between)s, %(first)s);
+        set session_replication_role = origin""",
+        {"behind": behind, "between": between, "first": first},
+    )
+    found = column(db, "select job_id from pgqueue.circles()")
+
+    assert straight == []
+    assert found == [first]
+    assert second not in found
+    assert waits not in found

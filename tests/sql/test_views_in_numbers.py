@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from tests.support.sqljobs import (
     claim,
+    claim_this,
     insert,
     insert_many,
     job_in,
@@ -250,6 +251,32 @@ def test_health_sees_old_jobs_and_forgotten_pauses(db: Db) -> None:
     assert late == ("warn", "120 s")
     assert _check(db, "oldest ready job")[0] == "fail"
     assert _check(db, "queues paused for more than an hour") == ("warn", "1: resting")
+
+
+def test_a_batch_that_nobody_closes_is_named(db: Db) -> None:
+    """After a week without a new job and without one that waits; not one that is still used."""
+    forgotten, used, waits = (
+        value(db, "select pgqueue.open_batch(%s)", name) for name in ("forgotten", "used", "waits")
+    )
+    run = [claim_this(db, insert(db, batch_id=batch)) for batch in (forgotten, used)]
+    insert(db, batch_id=waits)
+    for job in run:
+        db.execute("select pgqueue.complete(%s, %s)", job.owned)
+    db.execute("select pgqueue.merge_batches()")
+    young = _check(db, "batches that nobody closes")
+    db.execute("update pgqueue.batches set created_at = created_at - interval '8 days'")
+    with db.transaction():
+        db.execute("set local session_replication_role = replica")
+        db.execute(
+            "update pgqueue.jobs set created_at = created_at - interval '8 days'"
+            " where batch_id <> %s",
+            (used,),
+        )
+    old = _check(db, "batches that nobody closes")
+    db.execute("select pgqueue.close_batch(%s)", (forgotten,))
+
+    assert (young, old) == (("ok", "0"), ("warn", "1: forgotten"))
+    assert _check(db, "batches that nobody closes") == ("ok", "0")
 
 
 def test_health_names_the_session_that_holds_a_snapshot(db: Db, connect: Connect) -> None:

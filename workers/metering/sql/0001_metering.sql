@@ -174,3 +174,8 @@ comment on column metering.prices.job_type is 'The type.';
 comment on column metering.prices.cost is 'Minor units.';
 comment on column metering.prices.currency is 'Which of the customer''s wallets pays.';
 comment on column metering.prices.on_insufficient is 'refuse: the INSERT fails with PQ009. hold: the job waits for money.';
+-- In words, for metering.set_price().
+comment on constraint prices_job_type_check on metering.prices is 'job_type must have 1 to 100 characters';
+comment on constraint prices_cost_check on metering.prices is 'cost must be from 0 to 10^15 minor units';
+comment on constraint prices_currency_check on metering.prices is 'currency must be three capital letters, as EUR';
+comment on constraint prices_on_insufficient_check on metering.prices is 'on_insufficient must be refuse or hold';

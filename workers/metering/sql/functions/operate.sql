@@ -36,10 +36,19 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_broken text;
 begin
-    insert into metering.prices (job_type, cost, currency, on_insufficient)
-    values (p_job_type, p_cost, p_currency, p_on_insufficient)
-    on conflict (job_type) do update set cost = excluded.cost, currency = excluded.currency, on_insufficient = excluded.on_insufficient;
+    begin
+        insert into metering.prices (job_type, cost, currency, on_insufficient)
+        values (p_job_type, p_cost, p_currency, p_on_insufficient)
+        on conflict (job_type) do update set cost = excluded.cost, currency = excluded.currency, on_insufficient = excluded.on_insufficient;
+    exception when check_violation then
+        get stacked diagnostics v_broken = constraint_name;
+        perform pgqueue.refuse_check('metering', 'prices', v_broken, jsonb_build_object('job_type', p_job_type, 'cost', p_cost,
+                'currency', p_currency, 'on_insufficient', p_on_insufficient),
+            'For example 2.50 EUR: select metering.set_price(''render'', 250, ''EUR''). 0 costs nothing; metering.remove_price() takes a price away.');
+    end;
     perform pgqueue.set_hook(p_job_type, 'metering.on_jobs');
 end
 $$;
