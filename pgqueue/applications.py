@@ -6,6 +6,7 @@ Applications: packages of handlers that bring SQL of their own, in the folder sq
     shop/sql/functions/*.sql  replaced at every install, in the order of their names
     shop/sql/views/*.sql      the same, after the functions
     shop/sql/roles.sql        grants, last
+    shop/sql/shown/*.sql      never installed: what a demo shows
     shop/sql/needs.txt        optional: applications to install before it, one package per line
     shop/demo.py              optional: what `pgqueue demo --app shop` shows; see pgqueue.demo
 
@@ -30,6 +31,7 @@ __all__ = ["Application", "find_application"]
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _NUMBERED = re.compile(r"(\d{4})_\w+\.sql")
 _REPLACED = ("functions", "views")
+_SHOWN = "shown"
 _LAST = "roles.sql"
 _NEEDS = "needs.txt"
 
@@ -59,8 +61,8 @@ class Application:
         Its SQL files, in the order in which they run.
 
         Raises:
-            ConfigurationError: There are none, numbers are missing, or a file has a name that means
-                nothing: it would never run, and nobody would know.
+            ConfigurationError: There are none, numbers are missing, or a file has a name or stands
+                in a folder that means nothing: it would never run, and nobody would know.
         """
         folder = self.folder / "sql"
         if _NAME.fullmatch(self.name) is None:
@@ -77,6 +79,7 @@ class Application:
             )
         if numbers != list(range(1, len(numbers) + 1)):
             raise ConfigurationError(f"files in {folder} are numbered {numbers}, not from 1 on")
+        self._check_folders(folder)
         replaced = [path for part in _REPLACED for path in sorted((folder / part).glob("*.sql"))]
         last = [path for path in (folder / _LAST,) if path.is_file()]
         return Manifest(
@@ -98,6 +101,15 @@ class Application:
                 hint="What is replaced at every install stands in sql/functions and sql/views.",
             )
         return self._read(path, int(found[1]) if found else None)
+
+    def _check_folders(self, folder: Path) -> None:
+        known = {folder, *(folder / part for part in (*_REPLACED, _SHOWN))}
+        for path in sorted(folder.rglob("*.sql")):
+            if path.parent not in known:
+                raise ConfigurationError(
+                    f"{path} is in no folder that is installed",
+                    hint="sql/functions and sql/views are; sql/shown is what a demo shows.",
+                )
 
     def _read(self, path: Path, version: int | None = None) -> SqlFile:
         shown = f"{self.name}/{path.relative_to(self.folder)}"

@@ -68,19 +68,22 @@ class Change:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
     """
-    What an install did, or would do.
+    What an install did, or would do: of the schema, or of an application's.
 
     Attributes:
+        app: The application, and its schema; None: the schema pgqueue itself.
         found: The version before; 0 = there was no schema.
         version: The version after.
         migrations: The names of the migrations that ran, such as `0001_core`.
         files: How many files of functions, views and grants were run; they always are.
-        changes: What became different; not known before it is done.
+        changes: What became different; not known before it is done, nor of an application.
         warnings: What the server warned of, such as roles that could not be created.
         dry_run: Nothing was done.
         seconds: How long it took.
+        needed: What was done before for the applications that it needs.
     """
 
+    app: str | None = None
     found: int
     version: int
     migrations: tuple[str, ...]
@@ -89,14 +92,20 @@ class Migration:
     warnings: tuple[str, ...] = ()
     dry_run: bool = False
     seconds: float = 0.0
+    needed: tuple[Migration, ...] = ()
 
     def lines(self) -> list[str]:
         """For people."""
         would = "would run" if self.dry_run else "ran"
         end = f" in {self.seconds:.1f} s" if not self.dry_run else ""
-        came = f"version {self.found}" if self.found else "no schema"
+        found = f"version {self.found}" if self.found else None
+        if self.app is None:
+            told = f"schema pgqueue: found {found or 'no schema'}, this program brings version"
+        else:
+            told = f"app {self.app}: found {found or 'nothing'}, its files bring version"
         return [
-            f"schema pgqueue: found {came}, this program brings version {self.version}",
+            *(line for one in self.needed for line in one.lines()),
+            f"{told} {self.version}",
             *(f"{would} migration {name}" for name in self.migrations),
             f"{would} {self.files} files of functions, views and grants{end}",
             *(f"{change.what} {change.kind} {change.name}" for change in self.changes),

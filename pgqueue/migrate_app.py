@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,7 +22,7 @@ from pgqueue.calls import translated
 from pgqueue.connection import endpoint
 from pgqueue.dsn import Timeouts
 from pgqueue.errors import ConfigurationError, PermissionDenied, SchemaMismatch
-from pgqueue.migrate import STATEMENT_SECONDS, note_warning, patiently, run_file
+from pgqueue.migrate import STATEMENT_SECONDS, Migration, note_warning, patiently, run_file
 from pgqueue.sqlfiles import query
 
 if TYPE_CHECKING:
@@ -31,55 +31,14 @@ if TYPE_CHECKING:
     from pgqueue.connection import BoundedConnection
     from pgqueue.sqlfiles import Manifest, SqlFile
 
-__all__ = ["AppMigration", "app_migration_sql", "migrate_app"]
+__all__ = ["app_migration_sql", "migrate_app"]
 
 _log = logging.getLogger("pgqueue.migrate")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppMigration:
-    """
-    What an install did, or would do.
-
-    Attributes:
-        app: The application, and its schema.
-        found: The version before; 0 = it was not installed.
-        version: The version after.
-        migrations: The names of the migrations that ran.
-        files: How many files of functions, views and grants were run; they always are.
-        warnings: What the server warned of.
-        dry_run: Nothing was done.
-        seconds: How long it took.
-        needed: What was done before for the applications that it needs.
-    """
-
-    app: str
-    found: int
-    version: int
-    migrations: tuple[str, ...]
-    files: int
-    warnings: tuple[str, ...] = ()
-    dry_run: bool = False
-    seconds: float = 0.0
-    needed: tuple[AppMigration, ...] = ()
-
-    def lines(self) -> list[str]:
-        """For people."""
-        would = "would run" if self.dry_run else "ran"
-        end = f" in {self.seconds:.1f} s" if not self.dry_run else ""
-        came = f"version {self.found}" if self.found else "nothing"
-        return [
-            *(line for one in self.needed for line in one.lines()),
-            f"app {self.app}: found {came}, its files bring version {self.version}",
-            *(f"{would} migration {name}" for name in self.migrations),
-            f"{would} {self.files} files of functions, views and grants{end}",
-            *(f"warning: {text}" for text in self.warnings),
-        ]
-
-
 def migrate_app(
     app: str | Application, dsn: str | None = None, *, dry_run: bool = False
-) -> AppMigration:
+) -> Migration:
     """
     Bring an application's schema to the version of its files. Harmless to repeat.
 
@@ -189,7 +148,7 @@ def _titled(file: SqlFile) -> str:
     return f"-- ---- {file.path}\n{file.text.strip()}"
 
 
-def _plan(app: Application, files: Manifest, recorded: Mapping[int, str]) -> AppMigration:
+def _plan(app: Application, files: Manifest, recorded: Mapping[int, str]) -> Migration:
     known = {file.version: file.name for file in files.migrations}
     for version, name in recorded.items():
         if version not in known:
@@ -203,7 +162,7 @@ def _plan(app: Application, files: Manifest, recorded: Mapping[int, str]) -> App
                 f"migration {version} of app {app.name} was {name} here, and is {known[version]}",
                 hint="Files that ran keep their names; another application needs another name.",
             )
-    return AppMigration(
+    return Migration(
         app=app.name,
         found=max(recorded, default=0),
         version=files.version,
@@ -213,7 +172,7 @@ def _plan(app: Application, files: Manifest, recorded: Mapping[int, str]) -> App
     )
 
 
-def _install(conn: BoundedConnection, app: Application, files: Manifest) -> AppMigration:
+def _install(conn: BoundedConnection, app: Application, files: Manifest) -> Migration:
     conn.execute(query("migrate_lock"))
     plan = _plan(app, files, _recorded(conn, app))
     try:

@@ -70,9 +70,13 @@ class Environment:
         text = self.text(name, ",".join(default))
         return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
-    def url(self, name: str, default: str) -> str:
-        """An http or https address, without the slash at its end."""
-        text = self.text(name, default)
+    def url(self, name: str, default: str | None = None) -> str:
+        """An http or https address, without the slash at its end; a must without a default."""
+        text = self.text(name, default or "")
+        if not text and default is None:
+            raise ConfigurationError(
+                f"{self.prefix}{name} is not set: it must be an http or https address"
+            )
         try:
             parts = urlsplit(text)
         except ValueError:

@@ -18,7 +18,7 @@ from pgqueue.cli.enqueue import header_option, payload_as_it_is
 from pgqueue.cli.job_view import describe, find_job
 from pgqueue.cli.output import emit, note
 from pgqueue.cli.params import DURATION, JSON_OBJECT
-from pgqueue.cli.worker import app_option, leave, log_options
+from pgqueue.cli.worker import app_option, hand_dsn_to_handlers, leave, log_options
 from pgqueue.errors import IllegalStatus
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def run(
     from pgqueue.worker.__main__ import load_apps  # noqa: PLC0415
 
     log.configure(log_level, json=log_format == "json")
+    hand_dsn_to_handlers()
     registry = Registry(", ".join(apps))
     registry.add(load_apps(apps).get(job_type))
     given = {name: value for name, value in options.items() if value is not None}

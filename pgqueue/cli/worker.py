@@ -52,6 +52,13 @@ def log_options(command: Any) -> Any:
     )(command)
 
 
+def hand_dsn_to_handlers() -> None:
+    """Let handlers that connect by themselves find the database of --dsn, children included."""
+    dsn = state().dsn
+    if dsn is not None:
+        os.environ["PGQUEUE_DSN"] = dsn
+
+
 def leave(code: int) -> NoReturn:
     """
     End the process now.
@@ -173,6 +180,7 @@ def worker(
     }
     given |= {name: value for name, value in options.items() if value is not None}
     settings = WorkerSettings(queues=tuple(queues), **given)
+    hand_dsn_to_handlers()
     as_json = log_format == "json"
     log.configure(log_level, json=as_json)
     if processes > 1:

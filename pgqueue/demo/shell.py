@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
@@ -19,6 +19,8 @@ from pgqueue.errors import PgqueueError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import psycopg
 
 __all__ = ["Shell", "find_psql"]
 
@@ -63,8 +65,9 @@ class Shell:
         say(indented(statement))
         say("")
         answer = self._run_here(statement) if self.psql is None else self._run_psql(statement)
-        say(indented(answer))
-        say("")
+        if answer.strip():  # an INSERT, say, answers nothing
+            say(indented(answer))
+            say("")
 
     def _run_psql(self, statement: str) -> str:
         password = conninfo_to_dict(self.dsn).get("password")
@@ -92,6 +95,15 @@ class Shell:
 
     def _run_here(self, statement: str) -> str:
         with connect(self.dsn) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(statement.encode()).fetchall()
-            names = [column.name for column in cursor.description or ()]
-        return table(rows, [Column(name, name) for name in names])
+            cursor.execute(statement.encode())
+            answers = [_told(cursor)]
+            while cursor.nextset():
+                answers.append(_told(cursor))
+        return "\n".join(answer for answer in answers if answer)
+
+
+def _told(cursor: psycopg.Cursor[dict[str, Any]]) -> str:
+    """The answer of one statement; empty if it has no rows to tell of."""
+    if cursor.description is None:
+        return ""
+    return table(cursor.fetchall(), [Column(name.name, name.name) for name in cursor.description])

@@ -56,6 +56,44 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "shop_jobs"
 
 
+DIALS = """
+from pgqueue import Client, job
+
+def look() -> str:
+    with Client() as queue:
+        return queue.status(queue.enqueue("never")).status
+
+@job("in_a_thread")
+def in_a_thread() -> str:
+    return look()
+
+@job("in_a_child", isolation="process")
+def in_a_child() -> str:
+    return look()
+"""
+
+
+@pytest.mark.parametrize("words", [("worker", "--drain"), ("run", "in_a_thread")])
+def test_handlers_that_connect_find_the_database_of_the_option(
+    app: str, dsn: str, db: Db, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """--dsn goes before PGQUEUE_DSN for them too, in children as well."""
+    (tmp_path / f"{app}.py").write_text(DIALS)
+    db.execute("insert into pgqueue.jobs (job_type) values ('in_a_thread'), ('in_a_child')")
+    done = subprocess.run(
+        command(*words, "--app", app, "--dsn", dsn),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environ({"PGQUEUE_DSN": "host=127.0.0.1 port=1 dbname=elsewhere"}),
+    )
+    finished = db.execute("select status, result from pgqueue.job_status where result is not null")
+
+    assert done.returncode == 0, done.stderr
+    assert set(finished) == {("succeeded", "queued")}
+
+
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that are killed when the test ends, if they still run."""

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pgqueue import PgqueueError, load_app
 from pgqueue.demo.process import worker_process
+from pgqueue.demo.shell import Shell, find_psql
 from pgqueue.migrate_app import migrate_app
 from pgqueue.testing import assert_enqueued, drain, refute_enqueued
 from tests.support.psql import REPOSITORY
@@ -35,6 +36,21 @@ PRICE = {
     "valid_from": "2025-01-01",
 }
 IMPORT = "insert into pgqueue.jobs (job_type, payload) values ('import_prices', %s)"
+
+
+@pytest.mark.parametrize("psql", [find_psql(), None], ids=["psql", "without psql"])
+def test_a_statement_without_rows_is_followed_by_one_empty_line(
+    dsn: str, psql: Path | str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several statements each with rows shows its own."""
+    shell = Shell(dsn, psql)
+    shell.show("insert into pgqueue.jobs (job_type) values ('quiet')")
+    silent = capsys.readouterr().out
+    shell.show("select 1 as one; set search_path = pg_catalog; select 2 as two")
+    told = capsys.readouterr().out.partition("two\n")[2].split()
+
+    assert silent == "    insert into pgqueue.jobs (job_type) values ('quiet')\n\n"
+    assert [word.lower() for word in told if word.strip("-")] == ["one", "1", "two", "2"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -79,7 +80,8 @@ def test_a_newcomer_is_claimed_next_while_a_claim_is_in_flight(db: Db, open_sess
 def test_the_floors_of_fair_queues_rise_in_the_end(db: Db, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fifth of a second under load and 2.5 otherwise, by a clock that the test moves."""
     now = [100.0]
-    monkeypatch.setattr("pgqueue.worker.floors.time.monotonic", lambda: now[0])
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("pgqueue.worker.floors.time", clock)
     _enqueue(db, "a")
     by, mine = worker(db), Floors(["default"])
     seen = []

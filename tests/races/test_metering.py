@@ -13,9 +13,9 @@ import pytest
 
 import workers.metering
 from pgqueue.migrate_app import migrate_app
-from tests.metering.money import Wallet, deposit, order, wallet
 from tests.races.test_load import Actor, _call, _on_a_job
 from tests.support.sqljobs import claim, claim_this, column, insert, report, status, value, worker
+from tests.workers.metering.money import Wallet, deposit, order, wallet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -38,7 +38,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_files_run_in_the_order_of_their_kinds_and_names(shop: Path) -> None:
-    """Migrations by number, functions, views, grants last; other folders are not installed."""
+    """Migrations by number, functions, views, grants last; what is shown is not installed."""
     app = find_application("shop:jobs")
     files = app.sql()
 
@@ -56,6 +56,17 @@ def test_a_file_of_which_nobody_knows_when_it_runs_is_refused(shop: Path) -> Non
     (shop / "sql" / "003_typo.sql").write_text("select 1;")
 
     with pytest.raises(ConfigurationError, match=r"003_typo\.sql is neither NNNN_NAME\.sql"):
+        find_application("shop").sql()
+
+
+@pytest.mark.parametrize("name", ["function/a.sql", "functions/old/a.sql", "triggers/t.sql"])
+def test_a_file_in_a_folder_that_is_not_installed_is_refused(shop: Path, name: str) -> None:
+    """A folder with a typing error would be left out, and nobody would notice."""
+    path = shop / "sql" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("select 1;")
+
+    with pytest.raises(ConfigurationError, match=rf"{name} is in no folder that is installed"):
         find_application("shop").sql()
 
 

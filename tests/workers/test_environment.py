@@ -36,6 +36,13 @@ def test_what_is_set_is_read() -> None:
     assert read("X", "https://api.example.com/v3/", "url", "") == "https://api.example.com/v3"
 
 
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_an_address_without_default_must_be_set(value: str | None) -> None:
+    """Some address of this machine instead would look like an outage."""
+    with pytest.raises(ConfigurationError, match=r"^SHOP_X is not set: it must be an http"):
+        read("X", value, "url")
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "args"),
     [

@@ -15,7 +15,7 @@ class Settings:
     The settings of the application.
 
     Attributes:
-        pricing_url: ENGINE_PRICING_URL; the pricing API, without `/prices`.
+        pricing_url: ENGINE_PRICING_URL, a must; the pricing API, without `/prices`.
         pricing_key: ENGINE_PRICING_KEY; sent as a bearer token, if there is one.
         pricing_seconds: ENGINE_PRICING_SECONDS; one question may take so long.
     """
@@ -30,11 +30,11 @@ class Settings:
         Read the environment.
 
         Raises:
-            ConfigurationError: A value makes no sense; names the variable.
+            ConfigurationError: A value makes no sense or is missing; names the variable.
         """
         given = environment or Environment("ENGINE_")
         return cls(
-            pricing_url=given.url("PRICING_URL", "http://127.0.0.1:8760"),
+            pricing_url=given.url("PRICING_URL"),
             pricing_key=given.text("PRICING_KEY"),
             pricing_seconds=given.seconds("PRICING_SECONDS", 10.0, most=60),
         )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pgqueue import Fail
 from workers.environment import Environment
+from workers.http import Service
 
 if TYPE_CHECKING:
     from pgqueue import JobContext
 
-__all__ = ["Settings", "folder_of", "tenant_of"]
+__all__ = ["Settings", "folder_of", "stock_service", "tenant_of"]
 
 GIB = 1024 * 1024 * 1024
 
@@ -33,8 +34,6 @@ class Settings:
         chunk_rows: WAREHOUSE_CHUNK_ROWS; so many are stored, and the checkpoint moved, at once.
         report_root: WAREHOUSE_REPORT_ROOT; where reports go, a folder per tenant.
         report_url: WAREHOUSE_REPORT_URL; where readers find that folder. Empty: file://.
-        stock_url: WAREHOUSE_STOCK_URL; the API that sync_stock asks.
-        stock_key: WAREHOUSE_STOCK_KEY; sent to it as a bearer token, if there is one.
     """
 
     import_root: Path | None
@@ -44,8 +43,6 @@ class Settings:
     chunk_rows: int
     report_root: Path | None
     report_url: str
-    stock_url: str
-    stock_key: str = field(repr=False)
 
     @classmethod
     def read(cls, environment: Environment | None = None) -> Settings:
@@ -64,9 +61,25 @@ class Settings:
             chunk_rows=given.whole("CHUNK_ROWS", 10_000),
             report_root=_folder(given, "REPORT_ROOT"),
             report_url=given.text("REPORT_URL").rstrip("/"),
-            stock_url=given.url("STOCK_URL", "http://127.0.0.1:8761"),
-            stock_key=given.text("STOCK_KEY"),
         )
+
+
+def stock_service(environment: Environment | None = None) -> Service:
+    """
+    The API that sync_stock asks.
+
+    WAREHOUSE_STOCK_URL is a must; WAREHOUSE_STOCK_KEY is sent as a bearer token, if there is one.
+
+    Raises:
+        ConfigurationError: The address is missing or none; names the variable.
+    """
+    given = environment or Environment("WAREHOUSE_")
+    key = given.text("STOCK_KEY")
+    return Service(
+        name="stock API",
+        url=given.url("STOCK_URL"),
+        headers={"authorization": f"Bearer {key}"} if key else {},
+    )
 
 
 def tenant_of(ctx: JobContext) -> str:

@@ -15,15 +15,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pgqueue import Backoff, JobContext, job
-from workers.http import BadAnswer, HttpClient, Service
+from workers.http import BadAnswer, HttpClient
 
 from .checkpoint import ImportReport, Place, opened
 from .kinds import KINDS
 from .rows import checked
-from .settings import Settings, tenant_of
+from .settings import stock_service, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from workers.http import Service
 
     from .rows import Problem, Row
 
@@ -38,11 +40,9 @@ _KIND = KINDS["stock_levels"]
 @job("sync_stock", retries=50, timeout=3600, backoff=Backoff(base=1, factor=2, cap=300))
 def sync_stock(ctx: JobContext) -> ImportReport:
     """Store what the API says of the tenant's stock."""
-    settings, tenant = Settings.read(), tenant_of(ctx)
-    key = {"authorization": f"Bearer {settings.stock_key}"} if settings.stock_key else {}
-    service = Service(name="stock API", url=settings.stock_url, headers=key)
+    service, tenant = stock_service(), tenant_of(ctx)
     with (
-        opened(ctx, "stock_sync", source=settings.stock_url, fingerprint=settings.stock_url) as at,
+        opened(ctx, "stock_sync", source=service.url, fingerprint=service.url) as at,
         asyncio.Runner() as runner,
     ):
         while not at.place.done:

@@ -16,6 +16,7 @@ from tests.support.applications import survive_kill
 from tests.support.sqljobs import column, row, value
 from tests.support.wait import waits_for_lock
 from tests.support.web import Answer, broken, malformed, pretending, too_many
+from tests.support.workers import reaches, worker_process
 from tests.workers.warehouse.stage import APP
 from workers.http import BadAnswer
 from workers.warehouse.syncing import read_page
@@ -44,6 +45,16 @@ def api() -> Iterator[Pretender]:
     """The stock API."""
     with pretending(page) as opened:
         yield opened
+
+
+def test_without_an_address_a_sync_says_what_is_not_set(stocked: Warehouse) -> None:
+    """And not that some address of this machine does not answer."""
+    job_id = stocked.enqueue("sync_stock")
+    with worker_process(stocked.dsn, stocked.tmp, app=APP, environment=stocked.environment):
+        reaches(stocked.db, job_id, "retrying")
+    message = value(stocked.db, "select error ->> 'message' from pgqueue.attempts")
+
+    assert message.startswith("WAREHOUSE_STOCK_URL is not set")
 
 
 @pytest.fixture

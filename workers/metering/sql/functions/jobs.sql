@@ -7,7 +7,7 @@
 --
 -- Deadlocks: one statement locks its wallets by id. A transaction that inserts for several customers by several statements locks them in
 -- its own order, as with any rows: let it insert by one statement, or in the order of the customers.
--- Proved by tests/metering/ and tests/races/test_metering.py.
+-- Proved by tests/workers/metering/ and tests/races/test_metering.py.
 
 -- Jobs that cost something: which wallet pays, how much, and whether a job may wait for money. wallet_id NULL = the customer has none yet.
 -- A customer is found only under the job's own tenant.

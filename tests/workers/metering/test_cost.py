@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.metering.money import deposit
 from tests.support.sqljobs import row, value, worker
+from tests.workers.metering.money import deposit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ import pytest
 
 import workers.metering
 from pgqueue.migrate_app import migrate_app
-from tests.metering.money import Wallet, deposit, entries, order, wallet
 from tests.support.psql import SQL_DIR
 from tests.support.sqljobs import claim_this, column, refused, row, sqlstate_of, value
+from tests.workers.metering.money import Wallet, deposit, entries, order, wallet
 
 if TYPE_CHECKING:
     from uuid import UUID

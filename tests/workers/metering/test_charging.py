@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.metering.money import Wallet, deposit, entries, order, wallet
 from tests.support.sqljobs import (
     claim,
     claim_this,
@@ -21,6 +20,7 @@ from tests.support.sqljobs import (
     worker,
     worker_dies,
 )
+from tests.workers.metering.money import Wallet, deposit, entries, order, wallet
 
 if TYPE_CHECKING:
     from tests.support.sqljobs import Db
