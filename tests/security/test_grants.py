@@ -69,7 +69,7 @@ _INTERNAL = (
     finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
     guard_worker_deleted hmac_sha256 hold_again hold_dependents inbox_inserted
     insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks lock_keyed_jobs
-    mark_parents mark_places merge_payloads notice_flags outcome_problem parse_outcomes
+    mark_parents mark_places merge_payloads note_unknown notice_flags outcome_problem parse_outcomes
     next_opening place promote_due raise_lease_lost refuse_job_type refuse_limit
     refused_outcome release_dependents
     report_other request_cancel resolve_names ring route_inserted route_updated run_schedule
@@ -81,15 +81,16 @@ _INTERNAL = (
     settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
     redrive_round refused_of
     finish_hooked hold_back hooks_of
-    raise_no_schedule refuse_check refused_status retry_one ring_all set_hook settle_hooks sweep sweep_one take_to_wait tell_hooks
-    uncount_success unhold"""
+    raise_no_schedule refuse_check refused_status retry_one ring_all set_hook settle_hooks sweep
+    sweep_one take_to_wait tell_hooks uncount_success unhold"""
     )
     | _set(
         """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
     enforce_quotas_updated fit_quotas"""
     )
     | _set(
-        """adopt_running claim_limited enter_order gate_room gates_of hold_gates leave_gates
+        """adopt_running change_limit
+    claim_limited enter_order gate_room gates_of hold_gates leave_gates
     leave_order leave_places
     let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
     start_limiting store_limit take_tokens weigh why_hooked why_parked"""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tests.support.sqljobs import Db
 
 _HELD = (
-    "blocked: held back by shop\\.on_jobs since 2[0-9:+ -]+, until that function lets it go; cancel it,"
-    " or as the owner of the schema: select pgqueue\\.unhold\\(array\\['{}'::uuid\\]\\)"
+    "blocked: held back by shop\\.on_jobs since 2[0-9:+ -]+, until that function lets it go;"
+    " cancel it, or as the owner of the schema: select pgqueue\\.unhold\\(array\\['{}'::uuid\\]\\)"
 )
 # It writes down what it hears; {"hold": true} holds a job back, {"refuse": EVENT} raises at EVENT.
 _HOOK = """
