@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pgqueue.calls.core import Call, run
 from pgqueue.cli.base import state
+from pgqueue.cli.output import note
 from pgqueue.connection import connect
 from pgqueue.dsn import Timeouts
 
@@ -98,4 +99,10 @@ def connected(*, statement_seconds: float | None = None) -> Iterator[Database]:
     limits = None if statement_seconds is None else Timeouts(statement=statement_seconds)
     name = "pgqueue cli"
     with connect(state().dsn, application_name=name, timeouts=limits) as connection:
+        connection.add_notice_handler(_tell)
         yield Database(connection)
+
+
+def _tell(diag: psycopg.errors.Diagnostic) -> None:
+    """What the server says besides its answer: a queue that nothing has named yet, say."""
+    note(f"{diag.severity or 'NOTICE'}: {diag.message_primary}")

@@ -129,6 +129,40 @@ end
 $$;
 revoke all on function pgqueue.seconds(double precision) from public;
 
+-- Says by a NOTICE that nothing has named this queue or job type yet. No error: it comes with its first job, and may be paused or limited
+-- before that; but it may be misspelt. For operators' functions: it reads the small tables whole. Proved by tests/sql/test_operate.py.
+create or replace function pgqueue.note_unknown(p_kind text, p_name text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (case p_kind
+        when 'queue' then p_name = 'default'
+            or exists (select from pgqueue.queues q where q.queue = p_name)
+            or exists (select from pgqueue.job_types t where t.queue = p_name)
+            or exists (select from pgqueue.workers w where p_name = any (w.queues))
+            or exists (select from pgqueue.ready r where r.queue = p_name)
+            or exists (select from pgqueue.scheduled s where s.queue = p_name)
+            or exists (select from pgqueue.blocked b where b.queue = p_name)
+            or exists (select from pgqueue.stats s where s.queue = p_name)
+            or exists (select from pgqueue.stats_log l where l.queue = p_name)
+        when 'job_type' then exists (select from pgqueue.job_types t where t.job_type = p_name)
+            or exists (select from pgqueue.ready r where r.job_type = p_name)
+            or exists (select from pgqueue.scheduled s where s.job_type = p_name)
+            or exists (select from pgqueue.blocked b where b.job_type = p_name)
+            or exists (select from pgqueue.stats s where s.job_type = p_name)
+            or exists (select from pgqueue.stats_log l where l.job_type = p_name)
+        end)
+    then
+        return;
+    end if;
+    raise notice '% % is not known yet: no job, job type or worker has named it', replace(p_kind, '_', ' '), p_name
+        using hint = 'It holds from the first job on. If there should be some already look at the spelling.';
+end
+$$;
+revoke all on function pgqueue.note_unknown(text, text) from public;
+
 -- Says in words what a CHECK refuses: the comment on the constraint tells what may be, p_given (by column) what was given, the hint
 -- what to do. Raises 23514 with the constraint's name, as PostgreSQL does without words. Proved by tests/sql/test_refusals.py.
 create or replace function pgqueue.refuse_check(p_schema text, p_table text, p_constraint text, p_given jsonb, p_hint text)

@@ -168,6 +168,7 @@ as $$
 declare
     v_was boolean := (select q.fair from pgqueue.queues q where q.queue = p_queue);
 begin
+    perform pgqueue.note_unknown('queue', p_queue);
     if coalesce(v_was, false) = p_fair then
         return;
     end if;

@@ -1,7 +1,7 @@
 -- Guards on pgqueue.jobs: an UPDATE of a waiting job moves it accordingly; everything that would make the tables
 -- disagree is refused, for the owner too, with a hint that names the function to call.
--- Locks: jobs (by the UPDATE itself), then the waiting row, in the order in which a waiting job can move.
--- Proved by tests/sql/test_guards.py.
+-- Locks: jobs (by the UPDATE itself), then the waiting row, in the order in which a waiting job moves on.
+-- Proved by tests/sql/test_guards.py and tests/races/specs_waiting.py.
 
 create or replace function pgqueue.route_updated()
 returns trigger
@@ -40,43 +40,49 @@ begin
         v_queue := pgqueue.effective_queue(new.queue, new.job_type);
     end if;
 
-    delete from pgqueue.blocked b where b.job_id = old.id returning * into v_blocked;
-    if v_blocked.reason = 'limit' then
-        -- As one that is ready; a claim parks it again.
-        perform pgqueue.place(old.id, case when v_moved_in_time then coalesce(new.run_at, v_now) else v_now end, 'run_at',
-            coalesce(v_queue, v_blocked.queue), new.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags);
-        return null;
-    end if;
-    if v_blocked.job_id is not null then
-        insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type,
-            attempts, flags, expires_at, blocked_at, signal, look_at, timeout_at, on_timeout)
-        values (old.id, v_blocked.reason, v_blocked.waits_for, v_blocked.unique_key, new.run_at,
-            coalesce(v_queue, v_blocked.queue), new.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags,
-            least(new.expires_at, new.deadline_at), v_blocked.blocked_at,
-            v_blocked.signal, v_blocked.look_at, v_blocked.timeout_at, v_blocked.on_timeout);
-        return null;
-    end if;
-
-    delete from pgqueue.scheduled s where s.job_id = old.id returning * into v_scheduled;
-    if found then
-        perform pgqueue.place(old.id,
-            case when v_moved_in_time then coalesce(new.run_at, v_now) else v_scheduled.due_at end,
-            case when v_moved_in_time and v_scheduled.reason = 'snooze' then 'run_at' else v_scheduled.reason end,
-            coalesce(v_queue, v_scheduled.queue), new.priority, v_scheduled.job_type, v_scheduled.attempts, v_scheduled.flags);
-        return null;
-    end if;
-
-    -- Delete and insert, never update: a claim that picked the old row from an older snapshot then finds it gone
-    -- instead of handing out the old payload. The new row is at the end of its queue.
-    delete from pgqueue.ready r where r.job_id = old.id returning * into v_ready;
-    if found then
-        if v_ready.pos < 0 then
-            perform pgqueue.reopen_gates(old.id, v_ready.queue);
+    for v_turn in 1..100 loop
+        delete from pgqueue.blocked b where b.job_id = old.id returning * into v_blocked;
+        if v_blocked.reason = 'limit' then
+            -- As one that is ready; a claim parks it again.
+            perform pgqueue.place(old.id, case when v_moved_in_time then coalesce(new.run_at, v_now) else v_now end, 'run_at',
+                coalesce(v_queue, v_blocked.queue), new.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags);
+            return null;
         end if;
-        perform pgqueue.place(old.id, case when v_moved_in_time then coalesce(new.run_at, v_now) else v_now end, 'run_at',
-            coalesce(v_queue, v_ready.queue), new.priority, v_ready.job_type, v_ready.attempts, v_ready.flags);
-        return null;
-    end if;
+        if v_blocked.job_id is not null then
+            insert into pgqueue.blocked (job_id, reason, waits_for, unique_key, run_at, queue, priority, job_type,
+                attempts, flags, expires_at, blocked_at, signal, look_at, timeout_at, on_timeout)
+            values (old.id, v_blocked.reason, v_blocked.waits_for, v_blocked.unique_key, new.run_at,
+                coalesce(v_queue, v_blocked.queue), new.priority, v_blocked.job_type, v_blocked.attempts, v_blocked.flags,
+                least(new.expires_at, new.deadline_at), v_blocked.blocked_at,
+                v_blocked.signal, v_blocked.look_at, v_blocked.timeout_at, v_blocked.on_timeout);
+            return null;
+        end if;
+
+        delete from pgqueue.scheduled s where s.job_id = old.id returning * into v_scheduled;
+        if found then
+            perform pgqueue.place(old.id,
+                case when v_moved_in_time then coalesce(new.run_at, v_now) else v_scheduled.due_at end,
+                case when v_moved_in_time and v_scheduled.reason = 'snooze' then 'run_at' else v_scheduled.reason end,
+                coalesce(v_queue, v_scheduled.queue), new.priority, v_scheduled.job_type, v_scheduled.attempts, v_scheduled.flags);
+            return null;
+        end if;
+
+        -- Delete and insert, never update: a claim that picked the old row from an older snapshot then finds it gone
+        -- instead of handing out the old payload. The new row is at the end of its queue.
+        delete from pgqueue.ready r where r.job_id = old.id returning * into v_ready;
+        if found then
+            if v_ready.pos < 0 then
+                perform pgqueue.reopen_gates(old.id, v_ready.queue);
+            end if;
+            perform pgqueue.place(old.id, case when v_moved_in_time then coalesce(new.run_at, v_now) else v_now end, 'run_at',
+                coalesce(v_queue, v_ready.queue), new.priority, v_ready.job_type, v_ready.attempts, v_ready.flags);
+            return null;
+        end if;
+
+        exit when exists (select from pgqueue.running r where r.job_id = old.id)
+            or exists (select from pgqueue.finished f where f.job_id = old.id);
+        -- It waits, and went back to where we had looked: a claim has parked it, or aging or the INSERT of a dependent stored it anew.
+    end loop;
 
     raise exception using errcode = 'PQ002',
         message = format('job %s no longer waits: it cannot be changed', old.id),

@@ -78,6 +78,7 @@ begin
             hint = 'For example: select pgqueue.set_hook(''send_invoice'', ''shop.on_jobs'').';
     end if;
     perform pgqueue.check_hook(v_name[1]::name, v_name[2]::name);
+    perform pgqueue.note_unknown('job_type', p_job_type);
     begin
         insert into pgqueue.hooks as h (job_type, function_schema, function_name, events)
         values (p_job_type, v_name[1], v_name[2], coalesce(p_events, '{insert,finish,retry,maintain}'))

@@ -9,6 +9,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.note_unknown('queue', p_queue);
     insert into pgqueue.queues as q (queue, paused_at, paused_reason)
     values (p_queue, clock_timestamp(), p_reason)
     on conflict (queue) do update
@@ -39,6 +40,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.note_unknown('job_type', p_job_type);
     insert into pgqueue.job_types as t (job_type, paused_at, paused_reason)
     values (p_job_type, clock_timestamp(), p_reason)
     on conflict (job_type) do update

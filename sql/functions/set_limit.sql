@@ -20,6 +20,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pgqueue.store_limit(p_kind, p_name, p_max_running, p_rate_jobs, p_rate_interval, p_rate_burst, p_description, true);
+    perform pgqueue.note_unknown(case p_kind when 'key' then 'job_type' else p_kind end, p_name) where p_kind <> 'tenant' and p_name <> '*';
 end
 $$;
 revoke all on function pgqueue.set_limit(text, text, integer, integer, interval, integer, text) from public;
@@ -61,7 +62,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit pgqueue.limits;
+    v_id bigint;
+    v_is_new boolean;
     -- What divides (here and for rate_step) is looked at before the row's own CHECKs would.
     v_broken text := case when p_rate_jobs not between 1 and 1000000 then 'limits_rate_jobs_check'
         when p_rate_interval not between interval '1 millisecond' and interval '30 days' then 'limits_rate_interval_check' end;
@@ -81,7 +83,8 @@ begin
                 and (l.max_running, l.rate_jobs, l.rate_interval, l.rate_burst, l.operator_managed, l.description)
                     is distinct from (excluded.max_running, excluded.rate_jobs, excluded.rate_interval, excluded.rate_burst,
                         excluded.operator_managed, coalesce(excluded.description, l.description))
-            returning * into v_limit;
+            -- The version that an update leaves carries the lock that ON CONFLICT took; a new row has none.
+            returning l.id, l.xmax = 0 into v_id, v_is_new;
         exception when check_violation then
             get stacked diagnostics v_broken = constraint_name;
         end;
@@ -91,14 +94,16 @@ begin
                 'rate_jobs', p_rate_jobs, 'rate_interval', p_rate_interval, 'rate_burst', p_rate_burst),
             'For example: select pgqueue.set_limit(''queue'', ''mail'', p_max_running => 5), or p_rate_jobs => 100, p_rate_interval => ''1 minute''.');
     end if;
-    if v_limit.id is null then
+    if v_id is null then
         return;
     end if;
     update pgqueue.settings s set limited = true;
     if p_max_running is not null then
-        perform pgqueue.adopt_running(v_limit.id);
+        perform pgqueue.adopt_running(v_id);
     end if;
-    perform pgqueue.open_limit(v_limit.id);
+    if not v_is_new then
+        perform pgqueue.change_limit(v_id);
+    end if;
     -- What '*' holds back of this tenant passes another gate from now on: nobody who ends there would open the old one.
     insert into pgqueue.openings (gate)
     select l.id || ':' || quote_ident(p_name)
@@ -157,6 +162,19 @@ end
 $$;
 revoke all on function pgqueue.open_limit(bigint) from public;
 
+-- This limit has been changed or dropped: whatever is parked under it is looked at again, now and once more when claims in flight have ended.
+create or replace function pgqueue.change_limit(p_limit_id bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgqueue.open_limit(p_limit_id);
+    perform pgqueue.open_later('-' || p_limit_id, clock_timestamp() + interval '1 second');
+end
+$$;
+revoke all on function pgqueue.change_limit(bigint) from public;
+
 -- Drop a limit; what it held back may run. False = there was none.
 create or replace function pgqueue.drop_limit(p_kind text, p_name text)
 returns boolean
@@ -169,7 +187,7 @@ declare
 begin
     delete from pgqueue.limits l where l.kind = p_kind and l.name = p_name returning l.id into v_id;
     if v_id is not null then
-        perform pgqueue.open_limit(v_id);
+        perform pgqueue.change_limit(v_id);
     end if;
     return v_id is not null;
 end
@@ -187,9 +205,12 @@ declare
     v_gate text;
 begin
     perform pgqueue.check_job(p_job_id);
-    delete from pgqueue.ordered_jobs o
-    where o.job_id = p_job_id and exists (select from pgqueue.finished f where f.job_id = p_job_id)
-    returning o.gate into v_gate;
+    -- Locked: a retry() that finds the place and keeps it takes this row away.
+    perform from pgqueue.finished f where f.job_id = p_job_id for key share;
+    if not found then
+        return false;
+    end if;
+    delete from pgqueue.ordered_jobs o where o.job_id = p_job_id returning o.gate into v_gate;
     if not found then
         return false;
     end if;
@@ -216,7 +237,8 @@ declare
 begin
     if not v_limited then
         -- A claim in flight when the last limit went may have parked jobs that nobody saw.
-        if exists (select from pgqueue.ordered_jobs) or exists (select from pgqueue.limits) or exists (select from pgqueue.openings)
+        if exists (select from pgqueue.ordered_jobs) or exists (select from pgqueue.limits)
+            or exists (select from pgqueue.openings o where not starts_with(o.gate, '-'))
             or exists (select from pgqueue.blocked b where b.gate is not null)
         then
             perform pgqueue.start_limiting();
@@ -253,7 +275,7 @@ begin
     insert into pgqueue.openings (gate, opens_at, made_at) select distinct h.gate, v_now, v_now from hidden h;
     if not exists (select from pgqueue.limits) and pg_sequence_last_value('pgqueue.ordered_jobs_seq_seq') is null then
         perform from pgqueue.settings s for update skip locked;
-        if found and not exists (select from pgqueue.limits) and not exists (select from pgqueue.openings)
+        if found and not exists (select from pgqueue.limits) and not exists (select from pgqueue.openings o where not starts_with(o.gate, '-'))
             and not exists (select from pgqueue.slots) and not exists (select from pgqueue.blocked b where b.gate is not null)
             and not exists (select from pgqueue.ready r where r.pos < 0)
         then

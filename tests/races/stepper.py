@@ -38,7 +38,7 @@ _VARIABLE = re.compile(r"(?<!:):([a-z_]\w*)")
 _WIPE = "; ".join(
     f"delete from pgqueue.{table}"
     for table in (
-        *("ready", "scheduled", "blocked", "running", "jobs", "workers"),
+        *("ready", "scheduled", "blocked", "running", "dependencies", "jobs", "workers"),
         *("queues", "job_types", "stats_log", "stats", "batches", "batch_log"),
         *("limits", "slots", "openings", "gate_buckets", "ordered_jobs"),
     )

@@ -13,6 +13,7 @@ from tests.races import (
     specs_finish,
     specs_keys,
     specs_limits,
+    specs_waiting,
 )
 from tests.races.stepper import explore
 
@@ -31,6 +32,7 @@ SPECS = {
         *specs_doorbell.SPECS,
         *specs_limits.SPECS,
         *specs_batches.SPECS,
+        *specs_waiting.SPECS,
     )
 }
 

@@ -123,6 +123,47 @@ MUTANTS = [
         "let out / claim / cancel",
         "somebody still waits",
     ),
+    Mutant(
+        "an update that looks once",
+        [("route_updated", "for v_turn in 1..100 loop", "for v_turn in 1..1 loop")],
+        "park / update",
+        "PQ002",
+    ),
+    Mutant(
+        "a skip that does not lock its job",
+        [
+            (
+                "skip_ordered",
+                "from pgqueue.finished f where f.job_id = p_job_id for key share;",
+                "from pgqueue.finished f where f.job_id = p_job_id;",
+            )
+        ],
+        "skip / retry / claim of one key",
+        "ordered job out of its order",
+    ),
+    Mutant(
+        "limits that are turned off behind a claim that parks",
+        [
+            (
+                "tend_limits",
+                "or exists (select from pgqueue.openings o where not starts_with(o.gate, '-'))",
+                "",
+            ),
+            (
+                "tend_limits",
+                "or exists (select from pgqueue.blocked b where b.gate is not null)",
+                "",
+            ),
+        ],
+        "claim at a rate / drop the limit / tend",
+        "somebody still waits",
+    ),
+    Mutant(
+        "a limit that is dropped without a second look",
+        [("change_limit", "perform pgqueue.open_later(", "perform format('%s %s', ")],
+        "claim at a rate / drop the limit / tend",
+        "somebody still waits",
+    ),
 ]
 
 

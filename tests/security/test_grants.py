@@ -69,7 +69,7 @@ _INTERNAL = (
     finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
     guard_worker_deleted hmac_sha256 hold_again hold_dependents inbox_inserted
     insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks lock_keyed_jobs
-    mark_parents mark_places merge_payloads notice_flags outcome_problem parse_outcomes
+    mark_parents mark_places merge_payloads note_unknown notice_flags outcome_problem parse_outcomes
     next_opening place promote_due raise_lease_lost refuse_job_type refuse_limit
     refused_outcome release_dependents
     report_other request_cancel resolve_names ring route_inserted route_updated run_schedule
@@ -89,7 +89,8 @@ _INTERNAL = (
     enforce_quotas_updated fit_quotas"""
     )
     | _set(
-        """adopt_running claim_limited enter_order gate_room gates_of hold_gates leave_gates
+        """adopt_running change_limit
+    claim_limited enter_order gate_room gates_of hold_gates leave_gates
     leave_order leave_places
     let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
     start_limiting store_limit take_tokens weigh why_hooked why_parked"""

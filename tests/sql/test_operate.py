@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from tests.support.sqljobs import (
     claim,
@@ -307,3 +308,49 @@ def test_a_refused_operation_rolls_back_alone(db: Db) -> None:
             assert error.sqlstate == "PQ002"  # noqa: PT017
 
     assert value(db, "select count(*) from pgqueue.ready") == 1
+
+
+_NOTED = [
+    ("select pgqueue.pause_queue('q')", "queue q"),
+    ("select pgqueue.set_fairness('q')", "queue q"),
+    ("select pgqueue.set_fairness('q', false)", "queue q"),
+    ("select pgqueue.set_limit('queue', 'q', 1)", "queue q"),
+    ("select pgqueue.set_limit('job_type', 'j', 1)", "job type j"),
+    ("select pgqueue.set_limit('key', 'j', 1)", "job type j"),
+    ("select pgqueue.pause_job_type('j')", "job type j"),
+]
+
+
+@pytest.mark.parametrize(("call", "what"), _NOTED)
+def test_a_queue_or_type_that_nothing_has_named_is_noted(db: Db, call: str, what: str) -> None:
+    """A misspelt name would be taken in silence. No refusal: it comes with its first job."""
+    heard: list[str] = []
+    db.add_notice_handler(lambda notice: heard.append(str(notice.message_primary)))
+    db.execute(call)
+
+    assert heard == [f"{what} is not known yet: no job, job type or worker has named it"]
+
+
+@pytest.mark.parametrize("known", ["a job", "a scheduled job", "a worker", "a finished job"])
+@pytest.mark.parametrize(("call", "what"), _NOTED)
+def test_a_queue_or_type_that_something_has_named_is_not(
+    db: Db, known: str, call: str, what: str
+) -> None:
+    """Nor are limits of tenants, and of all types."""
+    match known:
+        case "a job":
+            insert(db, "j", queue="q")
+        case "a scheduled job":
+            insert(db, "j", queue="q", run_at="2100-01-01")
+        case "a worker":
+            worker(db, ["q"])
+            db.execute("""select pgqueue.register_job_types('[{"job_type": "j"}]')""")
+        case _:
+            job = claim_this(db, insert(db, "j", queue="q"))
+            db.execute("select pgqueue.complete(%s, %s)", job.owned)
+    heard: list[str] = []
+    db.add_notice_handler(lambda notice: heard.append(str(notice.message_primary)))
+    db.execute(call)
+    db.execute("select pgqueue.set_limit('tenant', 'x', 1), pgqueue.set_limit('key', '*', 1)")
+
+    assert heard == []
