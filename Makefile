@@ -62,6 +62,11 @@ consume: $(STAMP) ## Run a worker of workers/numbers until Ctrl-C; ARGS=--drain:
 test: $(STAMP) ## Run the tests on PostgreSQL 18; PG=15 and PG=16 for others
 	$(call step,tests on PostgreSQL $(PG),PG=$(PG) $(BIN)/python -m pytest -n auto $(ARGS))
 
+.PHONY: at-size
+at-size: $(STAMP) ## What a claim costs beside 1,000,000 jobs parked at 100,000 keys; a minute
+	$(call step,limits at full size on PostgreSQL $(PG),PG=$(PG) LIMITS_SIZES='100 1000000' $(BIN)/python -m pytest \
+		-n0 tests/sql/test_limits_at_size.py $(ARGS))
+
 .PHONY: bench
 bench: $(STAMP) ## Measure pgqueue beside its peers; ARGS='drain --quick' for less
 	$(call step,uvloop for all and an environment for the peers,$(BIN)/python -m pip install -q uvloop; \
@@ -79,7 +84,7 @@ chaos: $(STAMP) ## Faults of every kind under load, and a verdict; SEED=7, SECON
 	$(if $(QUICK),,@$(MAKE) --no-print-directory faults ARGS=)
 
 .PHONY: mutants
-mutants: $(STAMP) ## Break pgqueue on purpose in ten ways: the checker must notice each
+mutants: $(STAMP) ## Break pgqueue on purpose in 23 ways: the checker must notice each
 	$(call step,mutants on PostgreSQL $(PG),$(CHAOS) mutants --pg $(PG) $(if $(SEED),--seed $(SEED)))
 
 .PHONY: faults

@@ -2,6 +2,8 @@
 --
 -- Per call: consume openings; then pick, weigh, park and start, in passes, until p_limit jobs have started or nothing is left. A call parks at
 -- most about 2,000 jobs and then rings for the next one, so that jobs behind a million parked ones are reached.
+-- Later passes pick more than they may start, for most may be parked. If they are not, the rows behind the last start are let go at once, by a
+-- savepoint: held until the commit, other claims would pass over them and start later ones.
 
 -- Pick up to p_limit ready rows as claim() does. Each priority of a queue is two lanes: jobs that were let out (positions below zero, no
 -- floor), then the others. p_left: rows that this call has seen and left.
@@ -228,15 +230,33 @@ declare
     v_fates record;
     v_started bigint := 0;
     v_now bigint;
+    v_exact boolean;
+    v_needed integer;
     v_parked integer := 0;
     v_left uuid[] := array[]::uuid[];
     v_pick integer := p_limit;
     v_again boolean := pgqueue.open_gates();
 begin
     for v_pass in 1..100 loop
-        v_rows := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+        v_exact := v_pick <= p_limit - v_started;
+        if not v_exact then
+            begin
+                v_rows := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+                v_fates := pgqueue.weigh(v_rows, (p_limit - v_started)::integer);
+                v_needed := (array_positions(v_fates.fates, 'start'))[p_limit - v_started];
+                if v_needed < cardinality(v_rows) then
+                    raise exception using errcode = 'PQ000';
+                end if;
+            exception when sqlstate 'PQ000' then
+                v_pick := v_needed;
+                v_exact := true;
+            end;
+        end if;
+        if v_exact then
+            v_rows := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+            v_fates := pgqueue.weigh(v_rows, (p_limit - v_started)::integer);
+        end if;
         exit when v_rows = '{}';
-        v_fates := pgqueue.weigh(v_rows, (p_limit - v_started)::integer);
         if 'park' = any (v_fates.fates) then
             perform pgqueue.park(v_rows, v_fates.fates, v_fates.gates);
             v_parked := v_parked + cardinality(array_positions(v_fates.fates, 'park'));

@@ -13,13 +13,13 @@ import click
 from tests.chaos import histories, mutants
 from tests.chaos.checker import check
 from tests.chaos.hunt import CONTROL_SECONDS, hunt
-from tests.chaos.run import Outcome, Plan, run
+from tests.chaos.run import QUICK_WAKE_ROUNDS, WAKE_ROUNDS, Outcome, Plan, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SEEDS = 1_000_000
-QUICK_SECONDS = 45.0
+QUICK_SECONDS = 36.0
 QUICK_JOBS = 3_000
 _seed = click.option("--seed", type=int, help="Of every random choice; by default a new one.")
 _pg = click.option("--pg", default=18, show_default=True, help="PostgreSQL's major version.")
@@ -38,7 +38,7 @@ def cli() -> None:
 @click.option("--seconds", default=150.0, show_default=True, help="How long faults come.")
 @click.option("--jobs", default=6_000, show_default=True, help="How many jobs are enqueued.")
 @click.option("--workers", default=6, show_default=True, help="How many worker processes.")
-@click.option("--quick", is_flag=True, help="45 s of faults and 3,000 jobs, for CI.")
+@click.option("--quick", is_flag=True, help="36 s of faults and 3,000 jobs, for CI.")
 @click.option("--only", multiple=True, help="A fault's name or a part of it; may be repeated.")
 @click.option("--keep", is_flag=True, help="Leave the histories and the server's directory.")
 def run_once(
@@ -61,6 +61,7 @@ def run_once(
         seconds=seconds,
         jobs=jobs,
         workers=workers,
+        wake_rounds=QUICK_WAKE_ROUNDS if quick else WAKE_ROUNDS,
         only=only,
         keep=keep,
         say=_say(),

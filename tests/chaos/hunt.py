@@ -106,8 +106,8 @@ def _load_flow(arena: Arena, seconds: float) -> None:
 
 
 def _look(arena: Arena) -> frozenset[str]:
-    # The events first: whatever they tell of is in the log by then. None that came while others
-    # were read.
+    # The events first: whatever they tell of is in the log by then. Not those that come meanwhile:
+    # the file of whoever caused them has been read.
     now = time.monotonic_ns()
     events = [event for event in arena.events() if event["t"] < now]
     with arena.db() as db:

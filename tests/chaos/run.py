@@ -47,6 +47,7 @@ class Plan:
         seconds: How long faults come.
         jobs: How many are enqueued meanwhile; follow-ups come on top.
         workers: How many processes are kept running.
+        wake_rounds: In the calm after it.
         only: Names of faults, or parts of them; empty: all.
         keep: Leave the arena's directory.
         say: Told what happens.
@@ -57,6 +58,7 @@ class Plan:
     seconds: float = 150.0
     jobs: int = 6_000
     workers: int = 6
+    wake_rounds: int = WAKE_ROUNDS
     only: tuple[str, ...] = ()
     keep: bool = False
     say: Callable[[str], None] = print
@@ -104,7 +106,7 @@ def run(plan: Plan) -> Outcome:
         drained = drain(arena, DRAIN_SECONDS)
         steward.send(signal.SIGTERM)
         recovered = server_clock(arena) - healed_at
-        wake_up(arena)
+        wake_up(arena, plan.wake_rounds)
         codes = stop_workers(arena)
         outcome = judge(arena, plan, drained=drained)
         outcome.rows += [
@@ -194,7 +196,7 @@ def drain(arena: Arena, seconds: float) -> bool:
     return False
 
 
-def wake_up(arena: Arena, rounds: int = WAKE_ROUNDS) -> None:
+def wake_up(arena: Arena, rounds: int) -> None:
     """In the calm: one worker that sleeps, and producers that commit late."""
     arena.start_worker("sleeper", queues=("wake",), poll_seconds=WAKE_POLL_SECONDS)
     producer = arena.start_producer(

@@ -204,3 +204,21 @@ def test_maintenance_beside_a_claim_gives_no_token_back(
     )
 
     assert waits.total_seconds() == 10
+
+
+def test_a_claim_that_parks_holds_no_other_jobs_than_those_it_starts(open_session: Open) -> None:
+    """Others would pass over them, and start later ones: make mutants found such an inversion."""
+    db, other = open_session(), open_session.transaction()
+    db.execute("select pgqueue.set_limit('job_type', 'narrow', 1)")
+    insert_many(db, 2, "narrow")
+    by, late = worker(db), worker(db)
+    claim(db, by, 1)
+    insert_many(db, 5)
+    (one,) = claim(other, by, 1)
+    two = claim(db, late, 2)
+    other.commit()
+
+    assert [one.job_id, *[job.job_id for job in two]] == column(
+        db, "select id from pgqueue.jobs where job_type = 't' order by id limit 3"
+    )
+    assert column(db, "select problem from pgqueue.verify()") == []
