@@ -40,7 +40,7 @@ WHOLE_MAX = 100
 BUSY_MIN = 200
 STRAY_RETRY_SECONDS = 10.0
 # A job that brings the whole server down within 0.6 s of its claim would otherwise be started again
-# and again, each attempt taken back with its claim: after a connection was made, claims are flushed.
+# and again, each attempt taken back with its claim. So: flushed at first, on every new connection.
 FLUSHED_SECONDS = 10.0
 
 _logger = logging.getLogger("pgqueue.worker")
@@ -172,9 +172,7 @@ class Exchange:
         try:
             if not batch.entries:
                 # exchange() would take 130 microseconds more for a job that woke us.
-                claim = calls.claim(
-                    worker, queues=queues, limit=limit, floors=floors, flush=flush
-                )
+                claim = calls.claim(worker, queues=queues, limit=limit, floors=floors, flush=flush)
                 return calls.Exchanged([], await self._link.call(claim))
             return await self._link.call(
                 calls.exchange(

@@ -191,7 +191,7 @@ def test_a_synchronous_standby_has_all_that_was_acknowledged(
 def test_an_asynchronous_standby_may_lack_the_last_acknowledgements(
     stage: Stage, standby: Standby, record_property: Figure
 ) -> None:
-    """What is lost is counted; what survives is whole; tokens that were lost are not drawn again."""
+    """What is lost is counted; what survives is whole; no token is drawn again."""
     clients = clients_of(stage, standby)
     standby.hold_receiver()
     counts = [len(client.completed) for client in clients]

@@ -342,6 +342,7 @@ def test_an_idle_workers_claim_waits_for_no_flush_but_soon_after_it_connected(
     db: Database,
     registry: Registry,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     after: float,
     flush: bool,
 ) -> None:
@@ -380,9 +381,7 @@ def test_a_busy_workers_claims_wait_for_their_flush(
 
     monkeypatch.setattr(exchange, "FLUSHED_SECONDS", 0.0)
     monkeypatch.setattr(Link, "call", noted)
-    db.execute(
-        "insert into pgqueue.jobs (job_type) select 'nothing' from generate_series(1, 5000)"
-    )
+    db.execute("insert into pgqueue.jobs (job_type) select 'nothing' from generate_series(1, 5000)")
     asyncio.run(Worker(registry, dsn=dsn, concurrency=500, drain=True).run())
 
     assert len(flushed) > 1

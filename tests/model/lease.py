@@ -184,9 +184,7 @@ class Lease:
                 yield "has nothing left to rescue", _with(s, n, row="rescued")
             elif not self.rows_locked or not any(x.completing for x in s.workers):
                 last = s.attempts >= ATTEMPTS
-                taken = s._replace(
-                    place="finished" if last else "ready", owner=-1, unflushed=False
-                )
+                taken = s._replace(place="finished" if last else "ready", owner=-1, unflushed=False)
                 yield (
                     f"its job is {'failed' if last else 'taken back'}",
                     _with(taken, n, row="rescued"),

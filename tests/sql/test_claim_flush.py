@@ -65,7 +65,7 @@ def _without_a_mark(db: Db) -> None:
 
 @pytest.mark.parametrize(("flush", "how"), [(False, "off"), (True, "on"), (None, "on")])
 def test_a_claim_waits_unless_it_says_that_it_need_not(
-    connect: Connect, flush: bool | None, how: str
+    connect: Connect, *, flush: bool | None, how: str
 ) -> None:
     """For its own transaction alone: the session's next one waits as before."""
     db = connect(autocommit=False)
@@ -139,6 +139,6 @@ def test_a_leap_is_waited_for_by_the_claim_that_follows_it(connect: Connect) -> 
     insert_many(db, 20)
     db.execute("truncate pgqueue.token_marks")
     db.commit()
-    value(db, _CLAIM, by, False)  # noqa: FBT003  # a parameter of the claim
+    value(db, _CLAIM, by, False)
 
     assert _how(db, by) == (10, "on")
