@@ -168,17 +168,20 @@ def claim(
     queues: Sequence[str],
     limit: int,
     floors: Sequence[int] | None = None,
+    flush: bool = True,
 ) -> Call[list[Claimed]]:
     """
     Claim up to *limit* jobs; *floors* has four entries per queue (sql/functions/claim.sql).
+
+    Without *flush* a crash of the server may take the claim back, as told there.
 
     Raises:
         WorkerGone: The worker is unknown, stopped or declared dead, or its lease has ended.
         InvalidArgument: *limit* is not 1 to 10,000.
     """
     return Call(
-        "select * from pgqueue.claim(%s, %s::text[], %s, %s::bigint[])",
-        (worker, text_array(queues), limit, None if floors is None else int_array(floors)),
+        "select * from pgqueue.claim(%s, %s::text[], %s, %s::bigint[], %s)",
+        (worker, text_array(queues), limit, None if floors is None else int_array(floors), flush),
         claimed_rows,
         raw=True,
     )

@@ -265,7 +265,7 @@ class Engine:
 
     async def _look(self, bell: Doorbell, room: int) -> int:
         """Claim from a place at the doors, and get up if there is more; how many were found."""
-        found = await self._claim(room, sweep=True)
+        found = await self._claim(room, sweep=True, idle=True)
         if found >= self._exchange.limit(room):
             # More than one claim can take, and nobody rings for it: go on, and let the next worker
             # help, which wakes the one after it. Without that one worker drained 50,000 instant
@@ -279,10 +279,10 @@ class Engine:
         await self._exchange.report()
         self.progress.set()
 
-    async def _claim(self, room: int, *, sweep: bool) -> int:
+    async def _claim(self, room: int, *, sweep: bool, idle: bool = False) -> int:
         """Report what there is and claim up to *room* jobs; how many were found."""
         try:
-            found = await self._exchange.claim(room, sweep=sweep)
+            found = await self._exchange.claim(room, sweep=sweep, idle=idle)
         except BaseException:
             # What we were rung for is still to be looked at.
             if self._bell is not None:

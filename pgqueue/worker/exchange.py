@@ -39,6 +39,9 @@ WHOLE_MAX = 100
 # A claim that brings so many jobs and leaves more behind is worth a report at the same time.
 BUSY_MIN = 200
 STRAY_RETRY_SECONDS = 10.0
+# A job that brings the whole server down within 0.6 s of its claim would otherwise be started again
+# and again, each attempt taken back with its claim. So: flushed at first, on every new connection.
+FLUSHED_SECONDS = 10.0
 
 _logger = logging.getLogger("pgqueue.worker")
 
@@ -99,8 +102,12 @@ class Exchange:
         """How many jobs to claim at once into *room* free slots."""
         return min(room, CLAIM_MAX, max(WHOLE_MAX, self._concurrency // 2))
 
-    async def claim(self, room: int, *, sweep: bool) -> int:
-        """Report what there is and claim up to `limit` jobs; how many were found."""
+    async def claim(self, room: int, *, sweep: bool, idle: bool = False) -> int:
+        """
+        Report what there is and claim up to `limit` jobs; how many were found.
+
+        An *idle* worker does not wait until the claim is on disk (sql/functions/claim.sql).
+        """
         if self._stray_at is not None and time.monotonic() >= self._stray_at:
             await self._release_strays()
         floors = self._floors
@@ -109,7 +116,8 @@ class Exchange:
         limit = self.limit(room)
         batch = await self._batch()
         began = time.monotonic()
-        answer = await self._call(batch, limit, None if sweep else floors.array())
+        flush = not idle or self._link.age_seconds < FLUSHED_SECONDS
+        answer = await self._call(batch, limit, None if sweep else floors.array(), flush=flush)
         reach("after_claim")
         if batch.entries:
             self._outbox.settled(batch, answer.reported)
@@ -157,12 +165,14 @@ class Exchange:
         await self._reporter.settled()
         return self._outbox.take()
 
-    async def _call(self, batch: Batch, limit: int, floors: list[int] | None) -> Exchanged:
+    async def _call(
+        self, batch: Batch, limit: int, floors: list[int] | None, *, flush: bool
+    ) -> Exchanged:
         worker, queues = self._membership.worker_id, self._floors.queues
         try:
             if not batch.entries:
                 # exchange() would take 130 microseconds more for a job that woke us.
-                claim = calls.claim(worker, queues=queues, limit=limit, floors=floors)
+                claim = calls.claim(worker, queues=queues, limit=limit, floors=floors, flush=flush)
                 return calls.Exchanged([], await self._link.call(claim))
             return await self._link.call(
                 calls.exchange(

@@ -137,12 +137,18 @@ class Link:
         self._on_open = on_open
         self._backoff = Backoff(RETRY_BASE_SECONDS, retry_seconds_max)
         self._retry_at = 0.0
+        self._opened_at = 0.0
         self._lock = asyncio.Lock()
 
     @property
     def retry_seconds(self) -> float:
         """How long calls will still be refused."""
         return max(0.0, self._retry_at - time.monotonic())
+
+    @property
+    def age_seconds(self) -> float:
+        """How long the connection has held; 0 if there is none."""
+        return 0.0 if self.connection is None else time.monotonic() - self._opened_at
 
     async def call(self, call: Call[T], *, seconds: float = CALL_SECONDS) -> T:
         """
@@ -188,6 +194,7 @@ class Link:
                 await conn.close()
                 raise
             self.connection = conn
+            self._opened_at = time.monotonic()
             # Behind a pooler another session would get what is prepared.
             self._wire = None if conn.pooled else Wire(conn)
             self._backoff.reset()

@@ -87,9 +87,10 @@ def _kind(sql: Any) -> str | None:
 def _asked(kind: str, params: Any) -> dict[str, Any]:
     match kind:
         case "exchange":
-            worker, _, limit, floors, *reports = params
+            worker, _, limit, floors, *rest = params
             said = {"worker": worker, "limit": limit, "sweep": floors is None}
-            return {**said, "reports": _reports(*reports) if reports else []}
+            alone = len(rest) == 1
+            return {**said, "reports": [] if alone else _reports(*rest)}
         case "report":
             return {"reports": _reports(*params)}
         case _:

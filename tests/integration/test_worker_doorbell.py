@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from pgqueue import DatabaseUnavailable, Registry
-from pgqueue.worker import engine
+from pgqueue.worker import Worker, engine, exchange
 from pgqueue.worker.doorbell import Doorbell
 from pgqueue.worker.exchange import Exchange
 from pgqueue.worker.link import Link
@@ -299,10 +299,10 @@ def test_a_ring_outlives_a_claim_that_cannot_be_made(
     failures: list[Exception] = []
     original = Exchange.claim
 
-    async def claim(self: Exchange, room: int, *, sweep: bool) -> int:
+    async def claim(self: Exchange, room: int, **options: Any) -> int:
         if failures:
             raise failures.pop()
-        return await original(self, room, sweep=sweep)
+        return await original(self, room, **options)
 
     monkeypatch.setattr(Exchange, "claim", claim)
     with working(registry, dsn, poll_seconds=POLL_SECONDS):
@@ -334,3 +334,55 @@ def test_a_poll_that_finds_a_full_load_goes_on_claiming(
         took = time.monotonic() - began
 
     assert took < SOON_SECONDS
+
+
+@pytest.mark.parametrize(("after", "flush"), [(0.0, False), (60.0, True)])
+def test_an_idle_workers_claim_waits_for_no_flush_but_soon_after_it_connected(
+    dsn: str,
+    db: Database,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    after: float,
+    flush: bool,
+) -> None:
+    """A job that brought the server down is met by a flushed claim: its attempt counts."""
+    claimed: list[object] = []
+    original = Link.call
+
+    async def noted(self: Link, call: Any, **options: Any) -> Any:
+        answer = await original(self, call, **options)
+        if "pgqueue.claim(" in str(call.sql) and answer:
+            claimed.append(call.params[-1])
+        return answer
+
+    monkeypatch.setattr(exchange, "FLUSHED_SECONDS", after)
+    monkeypatch.setattr(Link, "call", noted)
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
+        for _ in range(3):
+            asleep(db)
+            reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+
+    assert claimed == [flush] * 3
+
+
+def test_a_busy_workers_claims_wait_for_their_flush(
+    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has more to do gains nothing, and a crash would repeat more."""
+    flushed: list[object] = []
+    original = Link.call
+
+    async def noted(self: Link, call: Any, **options: Any) -> Any:
+        answer = await original(self, call, **options)
+        if "pgqueue.claim(" in str(call.sql) and answer:
+            flushed.append(call.params[-1])
+        return answer
+
+    monkeypatch.setattr(exchange, "FLUSHED_SECONDS", 0.0)
+    monkeypatch.setattr(Link, "call", noted)
+    db.execute("insert into pgqueue.jobs (job_type) select 'nothing' from generate_series(1, 5000)")
+    asyncio.run(Worker(registry, dsn=dsn, concurrency=500, drain=True).run())
+
+    assert len(flushed) > 1
+    assert set(flushed) == {True}

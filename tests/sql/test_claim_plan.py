@@ -42,6 +42,7 @@ def _parameters(db: Db) -> str:
         "v_queues": "integer",
         "v_not_now": "text[]",
         "v_max_attempts": "integer",
+        "v_commit": "text",
     }
     for number, name in enumerate(names, start=1):
         statement = re.sub(rf"\b{name}\b", f"${number}", statement)
@@ -66,7 +67,7 @@ def _plan(db: Db, by: int, limit: int) -> list[dict[str, Any]]:
         found = value(
             db,
             "explain (format json) execute the_claim"
-            f"('{{default,other}}', {limit}, '{{1,2,3}}', {by}, null, 2, null, 5)",
+            f"('{{default,other}}', {limit}, '{{1,2,3}}', {by}, null, 2, null, 5, null)",
         )
         db.execute("deallocate the_claim")
     return list(_nodes((found if isinstance(found, list) else json.loads(found))[0]["Plan"]))

@@ -1,5 +1,5 @@
 -- WHERE id IN (SELECT ... LIMIT n FOR UPDATE SKIP LOCKED): a nested loop runs the subquery once per row.
--- function: pgqueue.claim(bigint,text[],integer,bigint[])
+-- function: pgqueue.claim(bigint,text[],integer,bigint[],boolean)
 -- caught as: over_limit
 -- The planner comes to that loop by itself now and then; here it is led there.
 -- replace

@@ -1,5 +1,5 @@
 -- The newest job of a priority goes first.
--- function: pgqueue.claim(bigint,text[],integer,bigint[])
+-- function: pgqueue.claim(bigint,text[],integer,bigint[],boolean)
 -- caught as: inversion
 -- replace
                 order by r.pos

@@ -1,5 +1,5 @@
 -- The attempt number fences, and a snoozed or redriven job has it again.
--- function: pgqueue.claim(bigint,text[],integer,bigint[])
+-- function: pgqueue.claim(bigint,text[],integer,bigint[],boolean)
 -- caught as: token
 -- replace
 nextval('pgqueue.token_seq') as token
