@@ -1,12 +1,15 @@
 """
-Every SQL function of pgqueue as a typed call: `run(conn, claim(worker, queues=[...], limit=10))`.
+The SQL functions that Python uses, as typed calls: `run(conn, claim(worker, limit=10))`.
 
 A call is data; `run` and `run_async` execute it on any psycopg connection, in the caller's
 transaction where there is one.
 
     core        what a call is, how it runs, how its errors become ours
-    producer    enqueue, status, wait, the feed
-    worker      register, claim, report, maintain; `claimed` decodes what is claimed
+    producer    enqueue, one or many
+    job_status  look at a job, wait for its end
+    feed        take and acknowledge what has finished
+    worker      register, claim, report; `claimed` decodes what is claimed
+    maintenance promote, rescue, expire, retain
     operator    cancel, retry, pause, settings, and what the schema says of itself
     schedules   set, pause, run now, the next ticks
     tenants     turns, weights, quotas, logins
@@ -37,7 +40,20 @@ from pgqueue.calls.core import (
     run_async,
     translated,
 )
+from pgqueue.calls.feed import Completion, ack_completions, take_completions
+from pgqueue.calls.job_status import JobStatus, status, wait_until_finished
 from pgqueue.calls.limits import drop_limit, register_limits, set_limit, skip_ordered
+from pgqueue.calls.maintenance import (
+    Maintained,
+    Promoted,
+    expire,
+    forget_workers,
+    maintain,
+    merge_stats,
+    promote,
+    rescue,
+    retain,
+)
 from pgqueue.calls.operator import (
     Drift,
     ServerState,
@@ -64,20 +80,14 @@ from pgqueue.calls.operator import (
     workflow,
 )
 from pgqueue.calls.producer import (
-    Completion,
     Enqueued,
     JobOptions,
-    JobStatus,
     NewJob,
     OnDuplicate,
-    ack_completions,
     enqueue,
     enqueue_many,
     new_job,
     persist,
-    status,
-    take_completions,
-    wait_until_finished,
 )
 from pgqueue.calls.schedules import (
     next_ticks,
@@ -88,13 +98,19 @@ from pgqueue.calls.schedules import (
     run_schedule_now,
     set_schedule,
 )
+from pgqueue.calls.tenants import (
+    confine,
+    enable_tenants,
+    set_fairness,
+    set_tenant_quota,
+    set_tenant_weight,
+    unconfine,
+)
 from pgqueue.calls.worker import (
     Company,
     Exchanged,
     Heartbeat,
-    Maintained,
     Place,
-    Promoted,
     Reported,
     SignedCallback,
     cancel_running,
@@ -102,25 +118,18 @@ from pgqueue.calls.worker import (
     claim_job,
     complete,
     exchange,
-    expire,
     extend,
     fail,
-    forget_workers,
     heartbeat,
     leave,
     live_workers,
-    maintain,
-    merge_stats,
     progress,
-    promote,
     register_job_types,
     register_worker,
     release,
     release_strays,
     report,
-    rescue,
     rest,
-    retain,
     settle,
     sign_callback,
     snooze,
@@ -159,11 +168,13 @@ __all__ = [
     "claim_job",
     "close_batch",
     "complete",
+    "confine",
     "drain_worker",
     "drift",
     "drive",
     "drive_async",
     "drop_limit",
+    "enable_tenants",
     "enqueue",
     "enqueue_many",
     "exchange",
@@ -210,10 +221,13 @@ __all__ = [
     "run_schedule_now",
     "schema_version",
     "server_state",
+    "set_fairness",
     "set_job_type",
     "set_limit",
     "set_schedule",
     "set_settings",
+    "set_tenant_quota",
+    "set_tenant_weight",
     "settle",
     "sign_callback",
     "signal",
@@ -225,6 +239,7 @@ __all__ = [
     "stop_worker",
     "take_completions",
     "translated",
+    "unconfine",
     "verify",
     "wait_until_finished",
     "why_waiting",

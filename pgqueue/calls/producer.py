@@ -1,18 +1,18 @@
-"""The calls of a producer: enqueue, look at a job, wait for it."""
+"""The calls of a producer: enqueue one job or many."""
 
 from __future__ import annotations
 
-import datetime as dt  # JobStatus' types, for get_type_hints, too
+import datetime as dt
 import json
 import random
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
-from uuid import UUID  # noqa: TC003  # as above
+from uuid import UUID  # noqa: TC003  # Enqueued's types, for get_type_hints, too
 
 from pgqueue.calls.core import Call, Pause, scalar
-from pgqueue.errors import DatabaseUnavailable, InvalidArgument, JobNotFound, WaitTimeout
-from pgqueue.follow_up import EnqueueOptions, follow_up, seconds_of
+from pgqueue.errors import DatabaseUnavailable, InvalidArgument
+from pgqueue.follow_up import EnqueueOptions, follow_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,29 +21,17 @@ if TYPE_CHECKING:
     from pgqueue.calls.core import Row, Script
 
 __all__ = [
-    "Completion",
     "Enqueued",
     "JobOptions",
-    "JobStatus",
     "NewJob",
     "OnDuplicate",
-    "ack_completions",
     "enqueue",
     "enqueue_many",
     "new_job",
     "persist",
-    "status",
-    "take_completions",
-    "wait_until_finished",
 ]
 
 OnDuplicate: TypeAlias = Literal["ignore", "replace", "debounce", "merge"]
-FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
-
-# The first look comes soon, for short jobs; a long job costs one indexed look per second.
-_PAUSE_SECONDS_MIN = 0.02
-_PAUSE_SECONDS_MAX = 1.0
-_PAUSE_FACTOR = 1.5
 
 # The first repetition comes at once: most often only the connection was stale.
 _REPEAT_SECONDS_MIN = 0.05
@@ -93,66 +81,6 @@ class Enqueued:
     inserted: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStatus:
-    """
-    One job as the view pgqueue.job_status shows it; the view's comments explain each column.
-
-    Attributes:
-        status: scheduled, queued, blocked, running, retrying, succeeded, partial, failed or
-            cancelled.
-        errors: Objects with code, message, item and retryable.
-        created: Objects with entity_type and entity_id.
-        wait_seconds: From ready to start; of a queued job, until now.
-        run_seconds: How long the last attempt took; of a running job, until now.
-        attempts: Earlier attempts, oldest first.
-    """
-
-    id: UUID
-    job_type: str
-    queue: str
-    status: str
-    priority: int
-    progress: float
-    progress_message: str | None
-    attempt: int
-    max_attempts: int
-    result: Any
-    result_url: str | None
-    errors: list[dict[str, Any]]
-    metrics: dict[str, Any] | None
-    created: list[dict[str, Any]]
-    run_at: dt.datetime | None
-    expires_at: dt.datetime | None
-    created_at: dt.datetime
-    created_by: str
-    ready_at: dt.datetime | None
-    started_at: dt.datetime | None
-    finished_at: dt.datetime | None
-    wait_seconds: float | None
-    run_seconds: float | None
-    worker_id: int | None
-    worker: str | None
-    reason: str | None
-    idempotency_key: str | None
-    unique_key: str | None
-    tenant_id: str | None
-    cancel_requested_at: dt.datetime | None
-    attempts: list[dict[str, Any]]
-    batch_id: UUID | None
-    deadline_at: dt.datetime | None
-
-    @property
-    def finished(self) -> bool:
-        """Whether it will not change any more, unless somebody retries it."""
-        return self.status in FINISHED
-
-    @property
-    def success(self) -> bool:
-        """Whether its handler came to the end: succeeded or partial."""
-        return self.status in {"succeeded", "partial"}
-
-
 _ENQUEUE = """
 select pgqueue.enqueue(
     p_job_type => %(job_type)s,
@@ -181,6 +109,8 @@ select pgqueue.enqueue(
     p_batch_id => %(batch_id)s::uuid,
     p_deadline_at => %(deadline_at)s::timestamptz)
 """
+
+
 _ABSENT: dict[str, Any] = dict.fromkeys(
     (
         "queue",
@@ -354,126 +284,6 @@ def job_row(job: NewJob) -> dict[str, Any]:
     tenant = options.pop("tenant_id", None)
     payload = {} if job.payload is None else job.payload
     return follow_up(job.job_type, payload, tenant=tenant, **cast("EnqueueOptions", options))
-
-
-def status(job_id: UUID) -> Call[JobStatus]:
-    """
-    Look at one job.
-
-    Raises:
-        JobNotFound: There is none, or none that this role may see.
-    """
-
-    def decode(rows: list[Row]) -> JobStatus:
-        if not rows:
-            raise JobNotFound(
-                f"job {job_id} does not exist",
-                hint="It may have been removed by retention, or its insert is not committed.",
-            )
-        row = {name: rows[0][name] for name in _STATUS_COLUMNS}
-        for name in ("wait_seconds", "run_seconds"):
-            row[name] = None if row[name] is None else float(row[name])
-        return JobStatus(**row)
-
-    return Call(
-        "select * from pgqueue.job_status where id = %s",
-        (job_id,),
-        decode,
-        by_name=True,
-        repeatable=True,
-    )
-
-
-def wait_until_finished(job_id: UUID, *, seconds: float) -> Script[JobStatus]:
-    """
-    Look at a job until it has finished.
-
-    Raises:
-        JobNotFound: There is none.
-        WaitTimeout: It has not finished in time; it goes on.
-    """
-    deadline = time.monotonic() + seconds
-    pause = _PAUSE_SECONDS_MIN
-    while True:
-        seen: JobStatus = yield status(job_id)
-        if seen.finished:
-            return seen
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise WaitTimeout(
-                f"job {job_id} is still {seen.status} after {seconds:g} s",
-                hint="It goes on; select pgqueue.why_waiting(id) says what it waits for.",
-                job_id=job_id,
-            )
-        yield Pause(min(pause, left))
-        pause = min(pause * _PAUSE_FACTOR, _PAUSE_SECONDS_MAX)
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """
-    One finished job, as a feed hands it out.
-
-    Attributes:
-        completion_id: For `ack_completions`.
-        result: None also when the job was retried since.
-        taken: How often it was handed out, this time included.
-    """
-
-    completion_id: int
-    job_id: UUID
-    job_type: str
-    status: str
-    finished_at: dt.datetime
-    result: Any
-    result_url: str | None
-    errors: list[dict[str, Any]] | None
-    idempotency_key: str | None
-    taken: int
-
-
-def take_completions(
-    feed: str, limit: int = 100, *, lease: float | dt.timedelta = 60.0
-) -> Call[list[Completion]]:
-    """
-    Take finished jobs that named *feed*; what is not acknowledged within *lease* comes again.
-
-    In a transaction of the caller's, with `ack_completions` and his own writes, each comes once.
-
-    Args:
-        feed: As the jobs named it.
-        limit: At most so many.
-        lease: In seconds or as a timedelta.
-    """
-    return Call(
-        "select * from pgqueue.take_completions(%s, %s, %s)",
-        (feed, limit, dt.timedelta(seconds=seconds_of("lease", lease))),
-        _decode_completions,
-        by_name=True,
-    )
-
-
-def ack_completions(feed: str, completion_ids: Iterable[int]) -> Call[int]:
-    """
-    Acknowledge completions: they do not come again. Answers how many there were.
-
-    Args:
-        feed: Where they were taken from.
-        completion_ids: Theirs.
-    """
-    return Call(
-        "select pgqueue.ack_completions(%s, %s::bigint[])",
-        (feed, list(completion_ids)),
-        scalar,
-        repeatable=True,
-    )
-
-
-_STATUS_COLUMNS = tuple(column.name for column in fields(JobStatus))
-
-
-def _decode_completions(rows: list[Row]) -> list[Completion]:
-    return [Completion(**cast("dict[str, Any]", row)) for row in rows]
 
 
 def _decode_enqueued(rows: list[Row]) -> list[Enqueued]:

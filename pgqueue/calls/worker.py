@@ -1,4 +1,4 @@
-"""The calls of a worker: claim, report, heartbeat, the doorbell, maintenance."""
+"""The calls of a worker: claim, report, heartbeat, the doorbell."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ __all__ = [
     "Company",
     "Exchanged",
     "Heartbeat",
-    "Maintained",
     "Place",
-    "Promoted",
     "Reported",
     "SignedCallback",
     "cancel_running",
@@ -32,25 +30,18 @@ __all__ = [
     "claim_job",
     "complete",
     "exchange",
-    "expire",
     "extend",
     "fail",
-    "forget_workers",
     "heartbeat",
     "leave",
     "live_workers",
-    "maintain",
-    "merge_stats",
     "progress",
-    "promote",
     "register_job_types",
     "register_worker",
     "release",
     "release_strays",
     "report",
-    "rescue",
     "rest",
-    "retain",
     "settle",
     "sign_callback",
     "snooze",
@@ -99,29 +90,6 @@ class Place:
     queue: str
     queue_hash: int
     place: int
-
-
-@dataclass(frozen=True, slots=True)
-class Promoted:
-    """How many jobs came due, the floor for the next call, and when the next one is due."""
-
-    moved: int
-    next_floor: dt.datetime | None
-    next_due_at: dt.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Maintained:
-    """What one round of maintenance did."""
-
-    promoted: int
-    next_floor: dt.datetime | None
-    next_due_at: dt.datetime | None
-    rescued: int
-    expired: int
-    removed: int
-    merged: int
-    enqueued: int
 
 
 def register_worker(
@@ -384,41 +352,6 @@ def live_workers(worker: int) -> Call[Company]:
     return Call(sql, (worker,), lambda rows: Company(*rows[0]))
 
 
-def maintain(limit: int = 1000, *, floor: dt.datetime | None = None) -> Call[Maintained]:
-    """One bounded round of everything below."""
-    return Call("select * from pgqueue.maintain(%s, %s)", (limit, floor), _decode_maintained)
-
-
-def promote(limit: int = 1000, *, floor: dt.datetime | None = None) -> Call[Promoted]:
-    """Move due jobs from scheduled to ready."""
-    return Call("select * from pgqueue.promote(%s, %s)", (limit, floor), _decode_promoted)
-
-
-def rescue(limit: int = 1000) -> Call[int]:
-    """Take back the jobs of dead workers."""
-    return Call("select pgqueue.rescue(%s)", (limit,), scalar)
-
-
-def expire(limit: int = 1000) -> Call[int]:
-    """Cancel waiting jobs that must not start any more."""
-    return Call("select pgqueue.expire(%s)", (limit,), scalar)
-
-
-def retain(limit: int = 1000) -> Call[int]:
-    """Remove finished jobs past their retention."""
-    return Call("select pgqueue.retain(%s)", (limit,), scalar)
-
-
-def merge_stats(limit: int = 50_000) -> Call[int]:
-    """Fold the statistics."""
-    return Call("select pgqueue.merge_stats(%s)", (limit,), scalar)
-
-
-def forget_workers() -> Call[int]:
-    """Remove the rows of workers that stopped or died more than a day ago."""
-    return Call("select pgqueue.forget_workers()", (), scalar)
-
-
 def _array(values: Sequence[Any] | None) -> list[Any] | None:
     return None if values is None else list(values)
 
@@ -450,11 +383,3 @@ def _decode_exchange(rows: list[Row]) -> Exchanged:
         for refused, status, key, token, *_ in rows[:answers]
     ]
     return Exchanged(reported, claimed_rows([row[2:] for row in rows[answers:]]))
-
-
-def _decode_maintained(rows: list[Row]) -> Maintained:
-    return Maintained(*rows[0])
-
-
-def _decode_promoted(rows: list[Row]) -> Promoted:
-    return Promoted(*rows[0])

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 from pgqueue.calls import operator as calls
-from pgqueue.calls.producer import FINISHED
+from pgqueue.calls.job_status import FINISHED
 from pgqueue.cli.base import Command, Group, state
 from pgqueue.cli.database import Database, connected
 from pgqueue.cli.job_view import describe, find_job

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgqueue import calls, log
-from pgqueue.calls.producer import FINISHED
+from pgqueue.calls.job_status import FINISHED
 from pgqueue.cli.base import INTERRUPTED, Command, state
 from pgqueue.cli.database import connected
 from pgqueue.cli.enqueue import header_option, payload_as_it_is

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pgqueue import calls
 from pgqueue.calls import Call
-from pgqueue.calls.producer import FINISHED
+from pgqueue.calls.job_status import FINISHED
 from pgqueue.connection import connect
 from pgqueue.demo.process import worker_process
 from pgqueue.demo.shell import Shell, find_psql

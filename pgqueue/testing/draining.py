@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from pgqueue import calls, handling
 from pgqueue.calls import Call, run, run_async
-from pgqueue.calls.producer import FINISHED
+from pgqueue.calls.job_status import FINISHED
 from pgqueue.connection import connect_async
 from pgqueue.errors import ConfigurationError, InvalidArgument
 from pgqueue.result import JobError

@@ -11,7 +11,7 @@ import psycopg
 
 from pgqueue import jsonio
 from pgqueue.calls import Call, run
-from pgqueue.calls.producer import FINISHED
+from pgqueue.calls.job_status import FINISHED
 from pgqueue.connection import connect
 
 if TYPE_CHECKING:

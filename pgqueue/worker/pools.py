@@ -36,6 +36,14 @@ class Pools:
     def __init__(self, where: Endpoint, size: int) -> None:
         self._where = where
         self._size = size
+        self._settings: dict[str, Any] = {  # of both
+            "conninfo": where.conninfo,
+            "kwargs": where.arguments,
+            "min_size": 0,
+            "max_size": size,
+            "max_idle": IDLE_SECONDS,
+            "timeout": GET_SECONDS,
+        }
         self._async_pool: AsyncConnectionPool[AsyncBoundedConnection] | None = None
         self._sync_pool: ConnectionPool[BoundedConnection] | None = None
         self._lock = threading.Lock()
@@ -106,16 +114,11 @@ class Pools:
     async def _opened(self) -> AsyncConnectionPool[AsyncBoundedConnection]:
         if self._async_pool is None:
             self._async_pool = AsyncConnectionPool(
-                self._where.conninfo,
                 connection_class=AsyncBoundedConnection,
                 configure=self._where.prepare_async,
-                kwargs=self._where.arguments,
-                min_size=0,
-                max_size=self._size,
-                max_idle=IDLE_SECONDS,
-                timeout=GET_SECONDS,
                 open=False,
                 name="pgqueue-async",
+                **self._settings,
             )
             await self._async_pool.open()
         return self._async_pool
@@ -124,15 +127,10 @@ class Pools:
         with self._lock:
             if self._sync_pool is None:
                 self._sync_pool = ConnectionPool(
-                    self._where.conninfo,
                     connection_class=BoundedConnection,
                     configure=self._where.prepare,
-                    kwargs=self._where.arguments,
-                    min_size=0,
-                    max_size=self._size,
-                    max_idle=IDLE_SECONDS,
-                    timeout=GET_SECONDS,
                     open=True,
                     name="pgqueue-sync",
+                    **self._settings,
                 )
             return self._sync_pool

@@ -57,8 +57,8 @@ def test_a_notified_job_is_heard_before_it_is_looked_for(
     dsn: str, connect: Connect, job: Claimed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With looks an hour apart, only the notification can have ended the wait."""
-    monkeypatch.setattr(calls.producer, "_PAUSE_SECONDS_MIN", 3600.0)
-    monkeypatch.setattr(calls.producer, "_PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr(calls.job_status, "_PAUSE_SECONDS_MIN", 3600.0)
+    monkeypatch.setattr(calls.job_status, "_PAUSE_SECONDS_MAX", 3600.0)
     with Client(dsn) as client:
         thread = _finish(connect, job)
         seen = client.wait_for(job.job_id, timeout=60)
@@ -71,8 +71,8 @@ def test_the_async_client_hears_it_too(
     dsn: str, connect: Connect, job: Claimed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same, for asyncio."""
-    monkeypatch.setattr(calls.producer, "_PAUSE_SECONDS_MIN", 3600.0)
-    monkeypatch.setattr(calls.producer, "_PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr(calls.job_status, "_PAUSE_SECONDS_MIN", 3600.0)
+    monkeypatch.setattr(calls.job_status, "_PAUSE_SECONDS_MAX", 3600.0)
 
     async def wait() -> Any:
         async with AsyncClient(dsn) as client:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pgqueue import Client, PgqueueError, Worker, load_app, new_job
+from pgqueue import Client, PgqueueError, Worker, load_app, log, new_job
 from pgqueue.connection import connect
 
 from .producer import demands
@@ -38,6 +38,7 @@ def produce(*, count: int | None) -> None:
 @click.option("--drain", is_flag=True, help="Stop when there is nothing left to do.")
 def consume(*, drain: bool) -> None:
     """Run a worker; the same as `pgqueue worker --app workers.numbers`."""
+    log.configure()
     sys.exit(asyncio.run(Worker(load_app("workers.numbers"), drain=drain).run()))
 
 
