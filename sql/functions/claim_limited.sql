@@ -3,7 +3,9 @@
 -- Per call: consume openings; then pick, weigh, park and start, in passes, until p_limit jobs have started or nothing is left. A call parks at
 -- most about 2,000 jobs and then rings for the next one, so that jobs behind a million parked ones are reached.
 -- Later passes pick more than they may start, for most may be parked. If they are not, the rows behind the last start are let go at once, by a
--- savepoint: held until the commit, other claims would pass over them and start later ones.
+-- savepoint: held until the commit, other claims would pass over them and start later ones. A claim that comes in the milliseconds
+-- between still does. To look without locks, and lock then, ends that and costs more than it is worth: eight claimers that parked
+-- 1,000 jobs of a rate saw the same rows, and started 45 in two seconds instead of 200.
 
 -- Pick up to p_limit ready rows as claim() does. Each priority of a queue is two lanes: jobs that were let out (positions below zero, no
 -- floor), then the others. p_left: rows that this call has seen and left.

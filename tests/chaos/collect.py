@@ -104,7 +104,8 @@ class _Reader:
         at = asked["t"] if answered is None else answered["t"]
         ty = self._resolved(asked, _ty(answered), xid, at)
         key, batch = asked.get("key"), asked.get("batch")
-        if ty == "ok" and batch is not None:
+        # Not by what was found out later: a hunt's snapshot may be older.
+        if _ty(answered) == "ok" and batch is not None:
             self.evidence.flow.joined.update(dict.fromkeys(asked["jobs"], batch))
         served_by = None if answered is None else answered.get("served_by")
         for job in asked["jobs"]:

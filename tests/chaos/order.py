@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.chaos.evidence import Evidence, Job
+    from tests.chaos.evidence import Claim, Evidence, Job
 
 Key = tuple[int, int]
 # key, when it could be claimed, when a claim that may have taken it began, its job
@@ -28,6 +28,8 @@ def inversions(
     the other, took a later job of its queue. Floors are excepted: they may miss what was committed
     late, which is what claims without them are for. So are times when a claim was under way that
     nobody knows the end of: it may have locked the job. Jobs with limits wait for more than that.
+    While there are some, a claim that looks behind parked jobs has others in its hands for a
+    moment: then only claims count that no other overlapped.
 
     Args:
         evidence: The run.
@@ -35,7 +37,8 @@ def inversions(
     """
     waiting: dict[str, list[_Waiting]] = defaultdict(list)
     asks: dict[str, list[tuple[int, int, Key, Job]]] = defaultdict(list)
-    for claim in evidence.claims:
+    alone = _alone(evidence.claims) if evidence.flow.gates else None
+    for n, claim in enumerate(evidence.claims):
         worst: dict[str, tuple[Key, Job]] = {}
         for job, token, queue, priority, pos in claim.got:
             key = (priority, pos)
@@ -45,12 +48,26 @@ def inversions(
             free = job not in evidence.touched and job not in evidence.flow.gates
             if acked is not None and straight.get(token) == job and free:
                 waiting[queue].append((key, acked, claim.asked, job))
-        if claim.sweep:
+        if claim.sweep and (alone is None or n in alone):
             for queue, (key, job) in worst.items():
                 asks[queue].append((claim.asked, claim.answered, key, job))
     windows = merged(evidence.windows)
     for queue, asked in asks.items():
         yield from _in_queue(queue, waiting[queue], asked, windows)
+
+
+def _alone(claims: list[Claim]) -> set[int]:
+    """The places of those that no other overlapped."""
+    found: set[int] = set()
+    last, until = -1, 0
+    for n in sorted(range(len(claims)), key=lambda n: claims[n].asked):
+        if claims[n].asked < until:
+            found.discard(last)
+        else:
+            found.add(n)
+        if claims[n].answered > until:
+            last, until = n, claims[n].answered
+    return found
 
 
 def _in_queue(
