@@ -101,10 +101,11 @@ class Stage:
         Empty lines divide them; a comment line above a statement is its title.
         """
         text = (self.app.folder / "sql" / "shown" / f"{name}.sql").read_text("utf-8")
-        for part in text.split("\n\n"):
+        for number, part in enumerate(text.split("\n\n")):
             first, _, rest = part.strip().partition("\n")
             if first.startswith("-- "):
-                say(f"\n    {first}")
+                # What was shown before it has left an empty line; a step's title has not.
+                say(f"    {first}" if number else f"\n    {first}")
                 self.shell.show(rest)
             else:
                 self.shell.show(part)
