@@ -15,8 +15,9 @@
 -- (100 ms instead of 1 ms). force_generic_plan: left to itself the planner thinks each custom plan cheaper and plans at every
 -- call (a claim of one job with its commit 827 -> 335 us of CPU, of 100 jobs 26 -> 19 us each). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
 -- runs once per row of a nested loop and claims more than the limit.
--- Proved by tests/sql/test_claim.py and tests/races/test_claim.py. Models: tests/model/floors.py, tests/model/lease.py.
--- A claim waits for its flush, unless the caller says p_flush => false, in a transaction that does nothing else: an idle worker does.
+-- Proved by tests/sql/test_claim.py, test_claim_flush.py and tests/races/test_claim.py. Models: tests/model/floors.py, tests/model/lease.py.
+-- A claim waits for its flush, unless the caller says p_flush => false, in a transaction that does nothing else: an idle worker does (from
+-- INSERT to handler, median of 350 jobs in turns, PostgreSQL 18: 4.69 -> 3.71 ms, the fastest tenth 3.39 -> 3.03).
 -- A crash of the server within three times wal_writer_delay (0.6 s) may then take the claim back: the job is ready again as if it had
 -- not started, while its handler still runs; that one's report is refused, for no token is drawn twice (tokens.sql). Where that does harm the claim
 -- is flushed all the same: on the last attempt (max_attempts 1 means never twice), wherever there are limits or ordering, after a
