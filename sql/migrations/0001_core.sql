@@ -181,8 +181,6 @@ create unique index jobs_idempotency_key on pgqueue.jobs (tenant_id, idempotency
 create unique index jobs_unique_key on pgqueue.jobs (tenant_id, unique_key) nulls not distinct
     where unique_key is not null;
 
-create index jobs_callback_of_idx on pgqueue.jobs (callback_of) where callback_of is not null;
-
 -- Positions only grow; a job that comes back draws a new one. Workers' claim floors rest on this. Never CACHE: a session
 -- that drew 32 positions an hour ago would insert below every floor, and ahead of all who came in between.
 -- In steps of 65,536: fair queues (fairness.sql) place jobs in between, at even positions, never beyond the last one drawn.
