@@ -103,6 +103,48 @@ end
 $$;
 revoke all on function pgqueue.refuse_job_type(text) from public;
 
+-- The flags (0001_core.sql) of a job that has just been inserted. Inlined, as job_limit() is.
+create or replace function pgqueue.first_flags(
+    p_unique_key text,
+    p_notify boolean,
+    p_feed text,
+    p_callback_url text,
+    p_ordering_key text,
+    p_batch_id uuid,
+    p_detour integer
+)
+returns integer
+language sql
+immutable
+parallel safe
+begin atomic
+    select (p_unique_key is not null)::integer + pgqueue.notice_flags(p_notify, p_feed, p_callback_url)
+        + (p_ordering_key is not null)::integer * 32 + (p_batch_id is not null)::integer * 64 + coalesce(p_detour & 128, 0);
+end;
+revoke all on function pgqueue.first_flags(text, boolean, text, text, text, uuid, integer) from public;
+
+-- The queue of a job that has just been inserted; raises what speaks against the job. p_enabled NULL = its type is not registered.
+-- Inlined too: strict_job_types is an argument because a function with a subquery is not.
+create or replace function pgqueue.first_queue(
+    p_broken text,
+    p_enabled boolean,
+    p_strict boolean,
+    p_queue text,
+    p_type_queue text,
+    p_job_type text
+)
+returns text
+language sql
+stable
+begin atomic
+    select case
+        when p_broken is not null then pgqueue.refuse_limit(p_broken)
+        when coalesce(p_enabled, not p_strict) then coalesce(p_queue, p_type_queue, 'default')
+        else pgqueue.refuse_job_type(p_job_type)
+    end;
+end;
+revoke all on function pgqueue.first_queue(text, boolean, boolean, text, text, text) from public;
+
 -- AFTER INSERT, per statement. Security definer: producers may insert into jobs and into nothing else.
 --
 -- The short way: a statement of one plain row, of a type that a worker or an operator has registered. Plain = every column
@@ -110,11 +152,15 @@ revoke all on function pgqueue.refuse_job_type(text) from public;
 -- which the long way asks): keys and queue of at most 63 bytes, a payload of at most 2 kB. What a feature wants of it:
 --   a column of jobs that makes a job odd     joins the list of num_nonnulls()
 --   a job type that needs more than a place   gets a bit in job_types.detour: all its jobs take the long way
--- Nothing else belongs there: each function or operator in a statement costs 2,400 instructions to set up, each further table 15,000.
--- One INSERT of one row (PostgreSQL 18, callgrind): 440,000 instructions with the long way alone, 259,000 with the short one, 520,000
--- when the short one refuses; with a key 453,000 -> 274,000. The same row in a plain table 67,000, in jobs without the trigger 92,000,
--- with a trigger that does nothing 104,000, with one bare INSERT into ready 169,000. At 32 producers the rate follows these
--- numbers alone: ready without its indexes, unlogged, or without its sequence takes as many per second.
+-- Nothing else belongs there: each function or operator in a statement costs 2,400 instructions to set up, each further table 15,000,
+-- each further index of jobs or ready 5,600 to 6,700, also a partial one that the row does not enter.
+-- One INSERT of one row (PostgreSQL 18, callgrind, with its COMMIT): 263,000 instructions with the short way, 589,000 with headers,
+-- which the short way refuses, 971,000 with a later run_at. The same row in a plain table 75,000. At 32 producers the rate follows
+-- these numbers alone: ready without its indexes, unlogged, or without its sequence takes as many per second.
+-- Tried without gain, in instructions: the lock of the doorbell in RETURNING +1,400, "is null and" instead of num_nonnulls() +12,000,
+-- pos as an identity +1,200, a trigger for each row (empty 113,000, with a bare INSERT into ready 181,000) instead of this one
+-- (112,000, 179,000), ready without its primary key -10,700 (and -72 bytes of WAL, of which jobs.pos would take 8 back).
+-- What is looked at costs: keys 11,500, "only one row" 8,000, payload 8,800, priority 2,600, SET search_path 3,500.
 --
 -- The long way: all else. The lateral lookup with LIMIT keeps arrival order and one plan at every size of job_types. The loop over
 -- RETURNING costs a single-row INSERT less than an aggregate over a CTE. Past 16 queues ring() rings them all: no need to collect more.
@@ -131,9 +177,11 @@ begin
     select n.id, coalesce(n.queue, t.queue, 'default'), n.priority, n.job_type, case when n.unique_key is null then 0 else 1 end
     from inserted n
     cross join lateral (
-        select jt.queue from pgqueue.job_types jt where jt.job_type = n.job_type and jt.plain limit 1
+        select jt.queue from pgqueue.job_types jt where jt.job_type = n.job_type and jt.plain offset 0
     ) t
-    where num_nonnulls((select true from inserted limit 1 offset 1),
+    -- In FROM, not in WHERE: with a subquery among its expressions each execution walks the whole statement for what to lock.
+    cross join (select (select true from inserted limit 1 offset 1) as more) m
+    where num_nonnulls(m.more,
             n.run_at, n.expires_at, n.max_attempts, n.timeout, n.tenant_id, n.headers,
             n.notify, n.feed, n.callback_url, n.callback_of, n.depends_on, n.on_parent_failure,
             n.concurrency_key, n.ordering_key, n.ordering_on_failure, n.batch_id, n.deadline_at) = 0
@@ -158,14 +206,10 @@ begin
             for v_queue, v_later, v_ask in
                 insert into pgqueue.ready (job_id, queue, priority, job_type, flags, ready_at, expires_at)
                 select n.id,
-                    case
-                        when l.broken is not null then pgqueue.refuse_limit(l.broken)
-                        when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
-                        else pgqueue.refuse_job_type(n.job_type)
-                    end,
-                    n.priority, n.job_type, (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
-                        + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64
-                        + coalesce(t.detour & 128, 0), v_now, least(n.expires_at, n.deadline_at)
+                    pgqueue.first_queue(l.broken, t.enabled, (select s.strict_job_types from pgqueue.settings s), n.queue, t.queue, n.job_type),
+                    n.priority, n.job_type,
+                    pgqueue.first_flags(n.unique_key, n.notify, n.feed, n.callback_url, n.ordering_key, n.batch_id, t.detour),
+                    v_now, least(n.expires_at, n.deadline_at)
                 from inserted n
                 cross join lateral (
                     select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,
@@ -201,14 +245,9 @@ begin
                 end if;
                 with odd as materialized (
                     select n.id, n.run_at, n.depends_on, n.priority, n.job_type, least(n.expires_at, n.deadline_at) as expires_at,
-                        (n.unique_key is not null)::integer + pgqueue.notice_flags(n.notify, n.feed, n.callback_url)
-                            + (n.ordering_key is not null)::integer * 32 + (n.batch_id is not null)::integer * 64
-                            + coalesce(t.detour & 128, 0) as flags,
-                        case
-                            when l.broken is not null then pgqueue.refuse_limit(l.broken)
-                            when coalesce(t.enabled, not (select s.strict_job_types from pgqueue.settings s)) then coalesce(n.queue, t.queue, 'default')
-                            else pgqueue.refuse_job_type(n.job_type)
-                        end as queue
+                        pgqueue.first_flags(n.unique_key, n.notify, n.feed, n.callback_url, n.ordering_key, n.batch_id, t.detour) as flags,
+                        pgqueue.first_queue(l.broken, t.enabled, (select s.strict_job_types from pgqueue.settings s), n.queue, t.queue, n.job_type)
+                            as queue
                     from inserted n
                     cross join lateral (
                         select pgqueue.job_limit(n.job_type, n.queue, n.priority, n.payload, n.run_at, n.expires_at, n.max_attempts, n.timeout,

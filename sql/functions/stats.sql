@@ -22,7 +22,7 @@ begin
         insert into pgqueue.stats as s (span, starts_at, job_type, queue, worker_id, outcome, wait_bucket, run_bucket,
             jobs, wait_seconds, run_seconds)
         select 'minute', t.minute, t.job_type, t.queue, t.worker_id, t.outcome, t.wait_bucket, t.run_bucket,
-            sum(t.jobs), sum(t.wait_seconds), sum(t.run_seconds)
+            sum(t.jobs), sum(t.wait_seconds::double precision), sum(t.run_seconds::double precision)
         from taken t
         group by t.minute, t.job_type, t.queue, t.worker_id, t.outcome, t.wait_bucket, t.run_bucket
         on conflict (span, starts_at, job_type, queue, worker_id, outcome, wait_bucket, run_bucket) do update set

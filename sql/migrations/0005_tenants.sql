@@ -23,8 +23,8 @@ create index tenant_settings_quota_idx on pgqueue.tenant_settings (tenant_id)
 alter table pgqueue.queues add column fair boolean not null default false;
 
 -- Filled in fair queues only, where '' stands for jobs without a tenant. Null costs no byte: the row has a bitmap of nulls anyway.
+-- Its index comes and goes with the fair queues (fit_turns()).
 alter table pgqueue.ready add column tenant_id text;
-create index ready_tenant_idx on pgqueue.ready (queue, priority, tenant_id, pos) where tenant_id is not null;
 
 -- What was known of the lanes of fair queues, about once a second. Appended and read from the end, never updated: under a
 -- held snapshot an updated row grows a chain of versions that every INSERT would walk.

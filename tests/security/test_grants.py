@@ -66,7 +66,8 @@ _INTERNAL = (
     clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
     cron_field cron_fields cron_parse cron_time cron_wall disable_tenants effective_queue
     enable_tenants end_attempt ended_status enqueue_callbacks enqueue_tick error_object
-    finish_running finish_waiting guard_deleted guard_truncate guard_unique_key
+    finish_running finish_waiting first_flags first_queue guard_deleted guard_truncate
+    guard_unique_key
     guard_worker_deleted hmac_sha256 hold_again hold_dependents inbox_inserted
     insert_follow_up insert_many insert_one job_limit jobs_of latest_ticks lock_keyed_jobs
     mark_parents mark_places merge_payloads note_unknown notice_flags outcome_problem parse_outcomes
