@@ -111,9 +111,16 @@ def _cases(one: Prepared, settings: BenchSettings) -> Iterator[Case]:
         if n == 1 and one.peer.times is not None:
             aims = (Aim("rate", one.peer.times, least=True, of=Of.PEER),)
         yield _case(one, "drain", name, command, 3 + settings.jobs / _DRAINED_PER_SECOND, aims)
-    command = ["latency", str(settings.latency_jobs)]
+    command = ["latency", str(settings.latency_jobs), str(settings.warm_seconds)]
     aims = (Aim("p50", 0.5, least=False, of=Of.BEST_PEER),) if one.peer.name == BY_CLIENT else ()
-    yield _case(one, "latency", "1 idle worker", command, 5 + settings.latency_jobs * 0.13, aims)
+    yield _case(
+        one,
+        "latency",
+        "1 idle worker",
+        command,
+        4 + settings.warm_seconds + settings.latency_jobs * 0.13,
+        aims,
+    )
 
 
 def _case(  # as many as a case has

@@ -65,7 +65,7 @@ def cases(settings: BenchSettings) -> list[Case]:
             for slots in (1, CONCURRENCY)
         ),
     ]
-    own = 3 + settings.latency_jobs * sum(_PAUSES) / 2
+    own = 2 + settings.warm_seconds + settings.latency_jobs * sum(_PAUSES) / 2
     return [replace(case, seconds=case.seconds + own) for case in found]
 
 
@@ -100,7 +100,7 @@ def _warm_up(stage: Stage, query: str) -> None:
             raise Unavailable("nobody listens")
         stage.execute(query, time.time())
         time.sleep(_PAUSES[1])
-    time.sleep(1.0)
+    time.sleep(stage.settings.warm_seconds)
 
 
 def _heard(stage: Stage, *, words: tuple[str, ...]) -> list[Figure]:

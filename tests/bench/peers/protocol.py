@@ -6,8 +6,8 @@ What every adapter is asked to do, and how it is measured; the same code for all
     bulk SECONDS                as many per call as the system likes; print jobs per second
     drain JOBS PROCESSES        fill, then start workers; print jobs per second, from the first
                                 handler's start to the last job's end as the database shows it
-    latency JOBS                one job at a time to an idle worker; print seconds, from sending
-                                to the handler's start
+    latency JOBS SECONDS        one job at a time to a worker idle for so long; print seconds, from
+                                sending to the handler's start
 
 The answer is one line of JSON, the last of stdout. `produce` and `work` are for the children.
 """
@@ -119,8 +119,8 @@ async def _do(peer: Peer, command: str, numbers: list[float]) -> Any:
             return await _bulk(peer, seconds)
         case "drain", [jobs, processes]:
             return await _drain(peer, int(jobs), int(processes))
-        case "latency", [jobs]:
-            return await _latency(peer, int(jobs))
+        case "latency", [jobs, warm]:
+            return await _latency(peer, int(jobs), float(warm))
         case "work", []:
             return await peer.work()
         case _:
@@ -191,7 +191,7 @@ async def _drain(peer: Peer, jobs: int, processes: int) -> float:
             return jobs / (ended - first_stamp(stamps))
 
 
-async def _latency(peer: Peer, jobs: int) -> list[float]:
+async def _latency(peer: Peer, jobs: int, warm: float) -> list[float]:
     async with AsyncExitStack() as stack:
         once = await peer.producer(stack)
         with _workers(peer, 1) as (children, stamps):
@@ -200,7 +200,7 @@ async def _latency(peer: Peer, jobs: int) -> list[float]:
                 _check(children, deadline)
                 await once(time.time())
                 await asyncio.sleep(0.3)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(warm)
             known = len(_read(stamps))
             for _ in range(jobs):
                 await asyncio.sleep(random.uniform(*_PAUSES))  # noqa: S311  # no secret
