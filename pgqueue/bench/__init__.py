@@ -7,7 +7,8 @@ is the ratio to the floor of the same run.
 
     settings     what to measure and for how long
     stage        a fresh database with the schema, and what is known of the server
-    workloads/   the cases: enqueue, bulk, drain, latency, steady, snapshot, growth, features
+    workloads/   the cases: enqueue, bulk, drain, latency, steady, snapshot, growth, features,
+                 flow
     runner       takes turns, collects the figures
     report       medians, ratios, aims; saved keeps, markdown and plot show them
 """

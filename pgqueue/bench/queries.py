@@ -1,4 +1,4 @@
-"""The statements of sql/queries.sql by name."""
+"""The statements of the files in sql/ by name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ def statement(name: str) -> str:
     One statement or script.
 
     Args:
-        name: As in the file.
+        name: As in its file.
     """
     return _statements()[name]
 
 
 @cache
 def _statements() -> dict[str, str]:
-    text = (Path(__file__).parent / "sql" / "queries.sql").read_text("utf-8")
-    parts = _HEADER.split(text)
-    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    found: dict[str, str] = {}
+    for path in (Path(__file__).parent / "sql").glob("*.sql"):
+        parts = _HEADER.split(path.read_text("utf-8"))
+        bodies = map(str.strip, parts[2::2])
+        found |= dict(zip(parts[1::2], bodies, strict=True))
+    return found

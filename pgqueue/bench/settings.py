@@ -64,8 +64,8 @@ class BenchSettings:
         """
         How long an idle worker runs before its latency is measured.
 
-        Longer than the 10 s within which its claims wait for their flush (README, "Workers"), unless
-        the long cases are shorter still.
+        Longer than the 10 s within which its claims wait for their flush, unless the long cases are
+        shorter still.
         """
         return min(11.0, self.long_seconds)
 

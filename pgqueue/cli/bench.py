@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_WORKLOADS = ("enqueue", "bulk", "drain", "latency", "steady", "snapshot", "growth", "features")
+_WORKLOADS = (
+    "enqueue",
+    "bulk",
+    "drain",
+    "latency",
+    "steady",
+    "snapshot",
+    "growth",
+    "features",
+    "flow",
+)
 _SIZES = (
     click.option("--runs", type=int, help="Measure each case so often.  [default: 3]"),
     click.option("--long-runs", type=int, help="The long cases so often.  [default: as --runs]"),
@@ -113,11 +123,11 @@ def bench(*, workloads: tuple[str, ...], database: bool, **given: Any) -> None:
     """
     Measure this server: enqueue, drain, latency, cost, growth.
 
-    Workloads: enqueue, bulk, drain, latency, steady, snapshot, growth, features; all by default.
-    It says how long that takes, and what it makes on the server: databases of its own, which are
-    dropped (the role needs CREATEDB). Without a DSN an embedded server is started for it. Figures
-    are medians, with their ratio to a floor of the same run and to the aim that they have. Nothing
-    else should run on the machine.
+    Workloads: enqueue, bulk, drain, latency, steady, snapshot, growth, features, flow; all by
+    default. It says how long that takes, and what it makes on the server: databases of its own,
+    which are dropped (the role needs CREATEDB). Without a DSN an embedded server is started for it.
+    Figures are medians, with their ratio to a floor of the same run and to the aim that they have.
+    Nothing else should run on the machine.
     """
     from pgqueue.bench import BenchSettings, cases_of  # noqa: PLC0415
     from pgqueue.bench.saved import load  # noqa: PLC0415

@@ -55,6 +55,29 @@ end
 $$;
 revoke all on function pgqueue.pick_ready(text[], integer, bigint[], text[], text[], uuid[]) from public;
 
+-- Whether any of these rows may have to pass a gate, by what the rows themselves tell. False spares the look at each job: claims of 100 jobs that no
+-- limit is about took 13 to 20 % more buffers from INSERT to report, and 16 to 26 % more CPU, as soon as anybody had a limit or an ordering key.
+-- Proved by tests/sql/test_cost_of_others.py.
+create or replace function pgqueue.may_be_limited(p_rows pgqueue.ready[])
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return exists (select from pgqueue.limits l where l.kind = 'tenant' or (l.kind = 'key' and l.name = '*'))
+        or exists (
+            select from (select r.job_type, r.queue, bit_or(r.flags) as flags from unnest(p_rows) r group by r.job_type, r.queue) d
+            where d.flags & 32 <> 0
+                or exists (select from pgqueue.limits l where l.kind in ('job_type', 'key') and l.name = d.job_type)
+                or exists (select from pgqueue.limits l where l.kind = 'queue' and l.name = d.queue));
+end
+$$;
+revoke all on function pgqueue.may_be_limited(pgqueue.ready[]) from public;
+
 -- Decide about picked rows, in their order: fates[i] = 'start', 'park' (under gates[i]) or 'leave'. slot_jobs and slot_gates: the places that
 -- those which start occupy. Takes gates' locks and, as of at,
 -- tokens. Of rows that may start the first p_limit do.
@@ -93,6 +116,10 @@ begin
     slot_gates := array[]::text[];
     held := array[]::text[];
     at := clock_timestamp();
+    if cardinality(p_rows) <= p_limit and not pgqueue.may_be_limited(p_rows) then
+        fates := array_fill('start'::text, array[cardinality(p_rows)]);
+        return;
+    end if;
     select array_agg(x.n order by x.n, x.gate), array_agg(x.gate order by x.n, x.gate)
     into v_of, v_gate
     from (
@@ -304,7 +331,9 @@ begin
             from owned o;
         get diagnostics v_now = row_count;
         v_started := v_started + v_now;
-        perform pgqueue.settle_gates(v_fates.held);
+        if v_fates.held <> '{}' then
+            perform pgqueue.settle_gates(v_fates.held);
+        end if;
         v_left := v_left || array(select u.job_id from unnest(v_fates.fates, v_rows) as u (fate) where u.fate = 'leave');
         exit when cardinality(v_rows) < v_pick or v_started >= p_limit;
         v_again := v_again or v_parked >= 2000;

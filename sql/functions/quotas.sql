@@ -19,15 +19,20 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_tenants text[] := array(
-        select distinct s.tenant_id from inserted i
-        join pgqueue.tenant_settings s on s.tenant_id = coalesce(i.tenant_id, '')
-        where (s.waiting_max is not null or s.waiting_bytes_max is not null or s.payload_bytes_max is not null) and i.callback_of is null
-        order by s.tenant_id);
+    v_tenants text[];
     v_tenant text;
     v_jobs bigint;
     v_largest bigint;
 begin
+    -- Each tenant is looked up once, not each job: an INSERT of 100 jobs of others took 12 % more buffers.
+    v_tenants := array(
+        select d.tenant_id
+        from (select distinct coalesce(i.tenant_id, '') as tenant_id from inserted i where i.callback_of is null) d
+        where exists (
+            select from pgqueue.tenant_settings s
+            where s.tenant_id = d.tenant_id
+                and (s.waiting_max is not null or s.waiting_bytes_max is not null or s.payload_bytes_max is not null))
+        order by d.tenant_id);
     if v_tenants = '{}' then
         return null;
     end if;

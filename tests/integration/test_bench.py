@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pgqueue.bench import BenchSettings
+from pgqueue.bench import BenchSettings, Case, cases_of, run_cases
 from pgqueue.bench.pgbench import find_pgbench
 from pgqueue.bench.producing import describe_producers, transactions_per_second
-from pgqueue.bench.stage import scratch_place
+from pgqueue.bench.stage import given_place, scratch_place
 from tests.support.cli import Cli, command, environ, program
 from tests.support.wait import eventually
 
@@ -126,6 +126,40 @@ def test_growth_compares_every_size_with_an_empty_queue(
     assert told["missing"] == []
     assert judged == {line["metric"] for line in last if line["metric"].endswith("/ empty")}
     assert len(judged) == 6
+
+
+# What others configure: tests/sql/test_cost_of_others.py.
+_FLOW = [
+    case
+    for case in cases_of(BenchSettings.of(quick=True, jobs=300, scale=0.001), ["flow"])
+    if not case.name.endswith("for others") or case.name.startswith("quotas")
+]
+
+
+@pytest.mark.parametrize("case", _FLOW, ids=lambda case: case.name)
+def test_flow_measures_each_feature_beside_jobs_without_it(empty_dsn: str, case: Case) -> None:
+    """The smallest size, in two databases; what is judged has been measured."""
+    settings = BenchSettings.of(quick=True, jobs=300, scale=0.001)
+    with scratch_place(empty_dsn) as place:
+        report = run_cases([case], place, settings)
+    lines = {line.metric: line for line in report.lines()}
+
+    assert [found.reason for found in report.missing] == []
+    assert {aim.metric for aim in case.aims if "CPU" not in aim.metric} <= set(lines)
+    assert all(line.median > 0 for line in lines.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quotas, for others", "ordering keys, used"])
+def test_flow_makes_do_with_one_database(empty_dsn: str, name: str) -> None:
+    """One state after the other."""
+    settings = BenchSettings.of(quick=True, jobs=300)
+    cases = [case for case in cases_of(settings, ["flow"]) if case.name == name]
+    with given_place(empty_dsn) as place:
+        report = run_cases(cases, place, settings)
+
+    assert [found.reason for found in report.missing] == []
+    assert len({line.case for line in report.lines()}) == 1
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ _INTERNAL = (
     | _set(
         """adopt_running change_limit
     claim_limited enter_order gate_room gates_of hold_gates leave_gates
-    leave_order leave_places
+    leave_order leave_places may_be_limited
     let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
     start_limiting store_limit take_tokens weigh why_hooked why_parked"""
     )

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.sqljobs import claim, column, insert, refused, report, status, value, worker
+from tests.support.sqljobs import (
+    claim,
+    column,
+    insert,
+    insert_many,
+    refused,
+    report,
+    status,
+    value,
+    worker,
+)
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -239,3 +249,31 @@ def test_the_first_ordered_job_turns_limits_on_and_a_plain_claim_never_takes_one
     assert (before, early) == (False, [])
     assert len(claim(db, by)) == 1
     assert column(db, "select limited from pgqueue.settings") == [True]
+
+
+def test_the_end_of_an_ordered_job_costs_the_same_at_every_size(db: Db) -> None:
+    """By buffers, among 20 jobs and among 20,000: a join would read all of them at each report."""
+    by = worker(db, ["k"], lease="1 hour")
+    few = _end_of_ten(db, by)
+    insert_many(db, 20_000)
+    db.execute("analyze")
+    _end_of_ten(db, by)
+    many = _end_of_ten(db, by)
+
+    assert many <= 1.3 * few + 10
+
+
+def _end_of_ten(db: Db, by: int) -> int:
+    db.execute(
+        "insert into pgqueue.jobs (job_type, queue, ordering_key)"
+        " select 't', 'k', 'key ' || n from generate_series(1, 10) n"
+    )
+    jobs = claim(db, by, 10, queues=["k"])
+    ids, tokens = zip(*(job.owned for job in jobs), strict=True)
+    (plan,) = value(
+        db,
+        "explain (analyze, buffers, format json) select * from pgqueue.report(%s, %s)",
+        list(ids),
+        list(tokens),
+    )
+    return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])

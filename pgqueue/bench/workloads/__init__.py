@@ -9,6 +9,7 @@ from pgqueue.bench.workloads import (
     drain,
     enqueue,
     features,
+    flow,
     growth,
     latency,
     snapshot,
@@ -33,6 +34,7 @@ WORKLOADS: Mapping[str, Callable[[BenchSettings], list[Case]]] = {
     "snapshot": snapshot.cases,
     "growth": growth.cases,
     "features": features.cases,
+    "flow": flow.cases,
 }
 
 
