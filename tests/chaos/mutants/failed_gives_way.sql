@@ -3,7 +3,7 @@
 -- caught as: disorder
 -- load: flow
 -- replace
-j.ordering_on_failure = 'block'
+(select j.ordering_on_failure from pgqueue.jobs j where j.id = o.job_id) = 'block'
 -- with
-j.ordering_on_failure = 'never'
+(select j.ordering_on_failure from pgqueue.jobs j where j.id = o.job_id) = 'never'
 -- end
