@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.chaos import bills, flows, order
+from tests.chaos import bills, order, waits
 from tests.chaos.fold import Fold
 from tests.chaos.verdict import Verdict, Violation
 
@@ -56,10 +56,10 @@ def check(evidence: Evidence) -> Verdict:
         _leases(evidence),
         order.inversions(evidence, fold.straight),
         _wakes(evidence),
-        flows.limits(evidence, counts),
-        flows.disorder(evidence),
-        flows.signals(evidence, counts),
-        flows.quotas(evidence),
+        waits.limits(evidence, counts),
+        waits.disorder(evidence),
+        waits.signals(evidence, counts),
+        waits.quotas(evidence),
         bills.batches(evidence, counts),
         bills.charges(evidence, counts),
         bills.sums(evidence),
