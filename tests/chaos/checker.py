@@ -54,7 +54,7 @@ def check(evidence: Evidence) -> Verdict:
         fold.effects(),
         fold.keys(),
         _leases(evidence),
-        order.inversions(evidence, fold.straight),
+        order.inversions(evidence, fold.straight, counts),
         _wakes(evidence),
         waits.limits(evidence, counts),
         waits.disorder(evidence),
@@ -66,7 +66,6 @@ def check(evidence: Evidence) -> Verdict:
         (("verify", problem, None) for problem in evidence.problems),
     ):
         fold.verdict.violations.extend(Violation(*one) for one in found)
-    counts["order checked"] = sum(claim.sweep for claim in evidence.claims)
     counts["leases checked"] = len(evidence.leases)
     counts["wake-ups checked"] = len(evidence.wakes)
     slowest = max((late for _, late in _lateness(evidence)), default=0.0)
