@@ -68,15 +68,15 @@ class Change:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
     """
-    What an install did, or would do: of the schema, or of an application's.
+    What an install of the schema pgqueue, or of an application's schema, did or would do.
 
     Attributes:
-        app: The application, and its schema; None: the schema pgqueue itself.
+        app: The application, whose name is its schema's; None: the schema pgqueue itself.
         found: The version before; 0 = there was no schema.
         version: The version after.
         migrations: The names of the migrations that ran, such as `0001_core`.
         files: How many files of functions, views and grants were run; they always are.
-        changes: What became different; not known before it is done, nor of an application.
+        changes: What became different; empty before it is done, and for applications.
         warnings: What the server warned of, such as roles that could not be created.
         dry_run: Nothing was done.
         seconds: How long it took.

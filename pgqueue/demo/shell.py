@@ -106,4 +106,4 @@ def _told(cursor: psycopg.Cursor[dict[str, Any]]) -> str:
     """The answer of one statement; empty if it has no rows to tell of."""
     if cursor.description is None:
         return ""
-    return table(cursor.fetchall(), [Column(name.name, name.name) for name in cursor.description])
+    return table(cursor.fetchall(), [Column(one.name, one.name) for one in cursor.description])

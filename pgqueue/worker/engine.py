@@ -265,6 +265,8 @@ class Engine:
 
     async def _look(self, bell: Doorbell, room: int) -> int:
         """Claim from a place at the doors, and get up if there is more; how many were found."""
+        # Idle only here: who has a place has a session of its own, which ends when the server
+        # crashes. A pooler's connection would outlive that, and exchange.FLUSHED_SECONDS with it.
         found = await self._claim(room, sweep=True, idle=True)
         if found >= self._exchange.limit(room):
             # More than one claim can take, and nobody rings for it: go on, and let the next worker

@@ -171,7 +171,8 @@ class Exchange:
         worker, queues = self._membership.worker_id, self._floors.queues
         try:
             if not batch.entries:
-                # exchange() would take 130 microseconds more for a job that woke us.
+                # exchange() would take 130 microseconds more for a job that woke us. It always
+                # waits for its flush: the reports in it must.
                 claim = calls.claim(worker, queues=queues, limit=limit, floors=floors, flush=flush)
                 return calls.Exchanged([], await self._link.call(claim))
             return await self._link.call(

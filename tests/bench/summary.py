@@ -65,13 +65,8 @@ def _aims(table: list[list[str]]) -> list[str]:
     for workload in dict.fromkeys(aim.workload for aim in aims):
         found = [aim for aim in aims if aim.workload == workload]
         missed = [aim for aim in found if aim.missed_by is not None]
-        told = "<br>".join(
-            f"{aim.case}: {aim.told}" for aim in sorted(missed, key=lambda aim: -_worst(aim))
-        )
+        missed.sort(key=lambda aim: aim.missed_by or 0, reverse=True)
+        told = "<br>".join(f"{aim.case}: {aim.told}" for aim in missed)
         met = f"{len(found) - len(missed)} of {len(found)}"
         rows.append(f"| {workload} | {met} | {told} |")
     return rows
-
-
-def _worst(aim: _Aim) -> int:
-    return aim.missed_by or 0

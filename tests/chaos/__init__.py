@@ -9,7 +9,7 @@ Faults on purpose, and a checker of what happened.
     flow, flow_load      its jobs with limits, orders, batches, signals, quotas and prices
     nemesis    a fault with a name: nemeses/ has them all, machinery/ what they work with
     history, witness     what each process saw; `collect` makes `evidence` of it, and of sql/
-    checker    says which promise was broken, and by which events (fold, order, flows, bills)
+    checker    says which promise was broken, and by which events (fold, order, waits, bills)
     histories, corruption     what the checker is tested with; flow_*: of the rest of the load
     mutants/   pgqueue broken on purpose; `hunt` sees that the checker notices each
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from tests.chaos.fold import COMPLETED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.chaos.evidence import Batch, Evidence, Job
 
     Found = tuple[str, str, Job | None]
-
-SUCCEEDED = frozenset({"succeeded", "partial"})
-MOVES = frozenset({"reserve", "unreserve"})
 
 
 def batches(evidence: Evidence, counts: Counter[str]) -> Iterator[Found]:
@@ -71,7 +70,7 @@ def charges(evidence: Evidence, counts: Counter[str]) -> Iterator[Found]:
             continue
         if entry.entered == "running":
             runs.add(entry.job)
-        elif entry.entered == "finished" and entry.detail in SUCCEEDED and entry.job in runs:
+        elif entry.entered == "finished" and entry.detail in COMPLETED and entry.job in runs:
             owed[entry.job, entry.xid] += 1
     for row in flow.money:
         if row.what != "charge":

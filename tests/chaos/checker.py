@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.chaos import bills, flows, order
+from tests.chaos import bills, order, waits
 from tests.chaos.fold import Fold
 from tests.chaos.verdict import Verdict, Violation
 
@@ -54,19 +54,18 @@ def check(evidence: Evidence) -> Verdict:
         fold.effects(),
         fold.keys(),
         _leases(evidence),
-        order.inversions(evidence, fold.straight),
+        order.inversions(evidence, fold.straight, counts),
         _wakes(evidence),
-        flows.limits(evidence, counts),
-        flows.disorder(evidence),
-        flows.signals(evidence, counts),
-        flows.quotas(evidence),
+        waits.limits(evidence, counts),
+        waits.disorder(evidence),
+        waits.signals(evidence, counts),
+        waits.quotas(evidence),
         bills.batches(evidence, counts),
         bills.charges(evidence, counts),
         bills.sums(evidence),
         (("verify", problem, None) for problem in evidence.problems),
     ):
         fold.verdict.violations.extend(Violation(*one) for one in found)
-    counts["order checked"] = sum(claim.sweep for claim in evidence.claims)
     counts["leases checked"] = len(evidence.leases)
     counts["wake-ups checked"] = len(evidence.wakes)
     slowest = max((late for _, late in _lateness(evidence)), default=0.0)

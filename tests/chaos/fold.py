@@ -66,7 +66,7 @@ class Fold:
             "attempt": self._ends,
             "key": self._takes_key,
             "unkey": self._gives_key_back,
-            "order": lambda _: None,  # flows.disorder()
+            "order": lambda _: None,  # waits.disorder()
         }
         for entry in self.evidence.log:
             enter[entry.entered](entry)

@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Mapping
 
     from tests.chaos.evidence import Claim, Evidence, Job
@@ -18,7 +19,7 @@ _Waiting = tuple[Key, int, int, "Job"]
 
 
 def inversions(
-    evidence: Evidence, straight: Mapping[int, Job]
+    evidence: Evidence, straight: Mapping[int, Job], counts: Counter[str]
 ) -> Iterator[tuple[str, str, Job | None]]:
     """
     Yield the jobs that were overtaken for certain.
@@ -34,6 +35,7 @@ def inversions(
     Args:
         evidence: The run.
         straight: Tokens of jobs that went from their insert to this claim without being moved.
+        counts: Told how many claims could have shown an inversion.
     """
     waiting: dict[str, list[_Waiting]] = defaultdict(list)
     asks: dict[str, list[tuple[int, int, Key, Job]]] = defaultdict(list)
@@ -49,6 +51,7 @@ def inversions(
             if acked is not None and straight.get(token) == job and free:
                 waiting[queue].append((key, acked, claim.asked, job))
         if claim.sweep and (alone is None or n in alone):
+            counts["order checked"] += bool(worst)
             for queue, (key, job) in worst.items():
                 asks[queue].append((claim.asked, claim.answered, key, job))
     windows = merged(evidence.windows)

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos import flow_histories, histories
 from tests.chaos.checker import check
 from tests.chaos.corruption import KINDS
-from tests.chaos.evidence import Entry, Evidence
+from tests.chaos.evidence import Claim, Entry, Evidence, Flow
 from tests.chaos.flow_corruption import FLOW_KINDS
 
 EACH = 50
@@ -85,6 +85,26 @@ def test_an_unknown_outcome_counts_as_neither() -> None:
     )
 
     assert check(evidence).violations == []
+
+
+@pytest.mark.parametrize(("gates", "compared"), [({}, 3), ({9: ("narrow",)}, 1)])
+def test_only_claims_that_are_compared_count_as_checked_for_order(
+    gates: dict[object, tuple[str, ...]], compared: int
+) -> None:
+    """Not those with floors, nor empty ones; beside limits only those that no other overlapped."""
+    claims = [
+        Claim(begun, ended, "w", 1, sweep, [(job, job, "q", 1, job)] if job else [])
+        for begun, ended, sweep, job in (
+            (10, 20, True, 1),
+            (15, 25, True, 2),
+            (30, 40, True, 3),
+            (50, 60, False, 4),
+            (70, 80, True, None),
+        )
+    ]
+    evidence = Evidence(claims=claims, unsure=None, flow=Flow(gates=gates))
+
+    assert check(evidence).counts["order checked"] == compared
 
 
 def _flowing(jobs: int, seed: object) -> Evidence:

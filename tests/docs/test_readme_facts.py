@@ -13,6 +13,9 @@ import pytest
 
 from pgqueue import errors
 from pgqueue.cli.main import cli
+from tests.chaos import mutants
+from tests.chaos.corruption import KINDS
+from tests.chaos.flow_corruption import FLOW_KINDS
 from tests.docs.blocks import between, document, readmes, table_rows
 from tests.support.psql import REPOSITORY
 
@@ -215,6 +218,27 @@ def test_the_list_of_commands_is_the_programs_own(readme: str) -> None:
         shown = wanted
 
     assert wanted == shown, "UPDATE_DOCS=1 rewrites it"
+
+
+def test_the_ways_to_break_pgqueue_and_its_histories_are_counted() -> None:
+    """Wherever a number of them is written: the READMEs, and the help of `make mutants`."""
+    broken, corrupted = len(mutants.every()), len({**KINDS, **FLOW_KINDS})
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    text = "\n".join([makefile, *(path.read_text(encoding="utf-8") for path in readmes())])
+    told = re.findall(r"(\d+) bugs built in|on purpose in (\d+) ways", text)
+
+    assert [one or other for one, other in told] == [str(broken)] * 4
+    assert re.findall(r"corrupted in (\d+) ways", text) == [str(corrupted)]
+
+
+def test_every_folder_of_tests_is_explained() -> None:
+    """Whoever looks for a test, or for a place for one, begins with that table."""
+    path = REPOSITORY / "tests" / "README.md"
+    rows = table_rows(path.read_text(encoding="utf-8"))
+    told = [name for row in rows for name in _CODE.findall(row[0])]
+    folders = [one.parent.name for one in path.parent.glob("*/*.py")]
+
+    assert sorted(told) == sorted({*folders})
 
 
 def command_list() -> str:

@@ -336,51 +336,68 @@ def test_a_poll_that_finds_a_full_load_goes_on_claiming(
     assert took < SOON_SECONDS
 
 
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Of each claim that found something, whether it waited for its flush."""
+    noted: list[object] = []
+    original = Link.call
+
+    async def note(self: Link, call: Any, **options: Any) -> Any:
+        answer = await original(self, call, **options)
+        if "pgqueue.claim(" in str(call.sql) and answer:
+            noted.append(call.params[-1])
+        return answer
+
+    monkeypatch.setattr(Link, "call", note)
+    return noted
+
+
 @pytest.mark.parametrize(("after", "flush"), [(0.0, False), (60.0, True)])
-def test_an_idle_workers_claim_waits_for_no_flush_but_soon_after_it_connected(
+def test_an_idle_workers_claims_wait_for_their_flush_only_soon_after_it_connected(
     dsn: str,
     db: Database,
     registry: Registry,
+    flushed: list[object],
     monkeypatch: pytest.MonkeyPatch,
     *,
     after: float,
     flush: bool,
 ) -> None:
     """A job that brought the server down is met by a flushed claim: its attempt counts."""
-    claimed: list[object] = []
-    original = Link.call
-
-    async def noted(self: Link, call: Any, **options: Any) -> Any:
-        answer = await original(self, call, **options)
-        if "pgqueue.claim(" in str(call.sql) and answer:
-            claimed.append(call.params[-1])
-        return answer
-
     monkeypatch.setattr(exchange, "FLUSHED_SECONDS", after)
-    monkeypatch.setattr(Link, "call", noted)
     with working(registry, dsn, poll_seconds=POLL_SECONDS):
         for _ in range(3):
             asleep(db)
             reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
 
-    assert claimed == [flush] * 3
+    assert flushed == [flush] * 3
+
+
+def test_a_worker_that_polls_behind_a_pooler_always_waits_for_the_flush_of_its_claims(
+    dsn: str,
+    db: Database,
+    registry: Registry,
+    flushed: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its connection to the pooler outlives a crash of the server: it would not know of it."""
+    monkeypatch.setattr(exchange, "FLUSHED_SECONDS", 0.0)
+    with working(registry, dsn, pooler="yes", poll_seconds=0.1):
+        for _ in range(3):
+            reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+
+    assert flushed == [True] * 3
 
 
 def test_a_busy_workers_claims_wait_for_their_flush(
-    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    dsn: str,
+    db: Database,
+    registry: Registry,
+    flushed: list[object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who has more to do gains nothing, and a crash would repeat more."""
-    flushed: list[object] = []
-    original = Link.call
-
-    async def noted(self: Link, call: Any, **options: Any) -> Any:
-        answer = await original(self, call, **options)
-        if "pgqueue.claim(" in str(call.sql) and answer:
-            flushed.append(call.params[-1])
-        return answer
-
     monkeypatch.setattr(exchange, "FLUSHED_SECONDS", 0.0)
-    monkeypatch.setattr(Link, "call", noted)
     db.execute("insert into pgqueue.jobs (job_type) select 'nothing' from generate_series(1, 5000)")
     asyncio.run(Worker(registry, dsn=dsn, concurrency=500, drain=True).run())
 

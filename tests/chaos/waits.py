@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from tests.chaos.fold import COMPLETED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
 
     Found = tuple[str, str, Job | None]
 
-SUCCEEDED = frozenset({"succeeded", "partial"})
 ENDS = frozenset({"finished", "attempt"})
 ROUNDING_SECONDS = 1e-5
 
@@ -118,9 +119,9 @@ def signals(evidence: Evidence, counts: Counter[str]) -> Iterator[Found]:
             waits.add(job)
     for job in flow.asking - evidence.touched:
         status = evidence.final.get(job, ("", None))[0]
-        if resumed[job] > 1 or (status in SUCCEEDED and not resumed[job]):
+        if resumed[job] > 1 or (status in COMPLETED and not resumed[job]):
             yield "resumed", f"{resumed[job]} times", job
-        elif status in SUCCEEDED and job not in flow.told:
+        elif status in COMPLETED and job not in flow.told:
             yield "resumed", "nobody had told it anything", job
 
 
