@@ -226,6 +226,7 @@ comment on sequence pgqueue.token_seq is 'Fencing tokens: one per claim.';
 comment on table pgqueue.token_marks is 'A row: token_seq is ahead of every token drawn. Unlogged: empty after a crash or a failover, until the first claim.';
 comment on column pgqueue.token_marks.id is 'Random.';
 comment on column pgqueue.token_marks.made_by is 'The transaction that made the mark; a row that another wrote, as a restore does, is none.';
+comment on column pgqueue.token_marks.made_in is 'The table''s oid then; in one that a restore made it is another.';
 comment on column pgqueue.token_marks.made_at is 'When: at the install, or by the first claim after a crash or a failover.';
 
 comment on table pgqueue.schedules is 'What is enqueued at which times. Change it with pgqueue.set_schedule().';

@@ -105,7 +105,7 @@ begin
     select w.dead_at is null and w.stopped_at is null and w.heartbeat_at + w.lease >= clock_timestamp(), w.job_types,
         coalesce(p_queues, w.queues), s.max_attempts,
         array(select t.job_type from pgqueue.job_types t where t.paused_at is not null or not t.enabled), s.limited,
-        exists (select from pgqueue.token_marks m where m.made_by = m.xmin)
+        exists (select from pgqueue.token_marks m where m.made_by = m.xmin and m.made_in = m.tableoid)
     into v_alive, v_types, p_queues, v_max_attempts, v_not_now, v_limited, v_marked
     from pgqueue.settings s
     left join pgqueue.workers w on w.id = p_worker

@@ -8,8 +8,10 @@
 --
 -- A mark that is seen is as durable as its leap: the transaction that makes it commits with synchronous_commit = on (or remote_apply), and its WAL
 -- holds the leap. Its rollback leaves the leap and no mark, and the next one leaps again. Several who find no mark leap each.
--- made_by = xmin: the row is where it was written. pg_dump carries rows of unlogged tables over, but there another transaction
--- inserts them; pg_upgrade and VACUUM keep xmin. A cold copy of a stopped server, started beside it, is not noticed.
+-- made_by = xmin and made_in = tableoid: the row is where it was written. pg_dump carries rows of unlogged tables over, but there another
+-- transaction inserts them, into another table. One of the two is not enough: the install in a new server and a restore by one transaction
+-- in another one have the same number (724), and every restore in a new server makes the same table. pg_upgrade, VACUUM
+-- and CLUSTER keep both. A cold copy of a stopped server, started beside it, is not noticed.
 -- A leap takes 2^32 and at random up to half as much, so that two servers which begin from the same point (a standby that
 -- lacks even the leap of the one before) draw different tokens, though not in order. After a million leaps 2^53 is reached, beyond which JSON readers round.
 -- The look at the mark is 17,400 of the 1,108,000 instructions of a lone claim (PostgreSQL 15, callgrind); a batch looks once.
@@ -36,9 +38,9 @@ begin
     exception when sqlstate 'PQ000' then
         null;
     end;
-    insert into pgqueue.token_marks (id, made_by) values (v_mark, '0');
+    insert into pgqueue.token_marks (id, made_by, made_in) values (v_mark, '0', 0);
     -- Not pg_current_xact_id(): in a subtransaction xmin is another.
-    update pgqueue.token_marks m set made_by = m.xmin where m.id = v_mark;
+    update pgqueue.token_marks m set made_by = m.xmin, made_in = m.tableoid where m.id = v_mark;
 end
 $$;
 revoke all on function pgqueue.leap_tokens() from public;
@@ -50,7 +52,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from pgqueue.token_marks m where m.made_by = m.xmin) then
+    if not exists (select from pgqueue.token_marks m where m.made_by = m.xmin and m.made_in = m.tableoid) then
         perform pgqueue.leap_tokens();
     end if;
     return nextval('pgqueue.token_seq');

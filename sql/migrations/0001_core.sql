@@ -193,11 +193,12 @@ create sequence pgqueue.token_seq as bigint;
 create unlogged table pgqueue.token_marks (
     id uuid not null,
     made_by xid not null,
+    made_in oid not null,
     made_at timestamptz not null default clock_timestamp(),
     constraint token_marks_pkey primary key (id)
 );
-insert into pgqueue.token_marks (id, made_by) values (gen_random_uuid(), '0');
-update pgqueue.token_marks m set made_by = m.xmin;
+insert into pgqueue.token_marks (id, made_by, made_in) values (gen_random_uuid(), '0', 0);
+update pgqueue.token_marks m set made_by = m.xmin, made_in = m.tableoid;
 
 -- flags (ready, scheduled, blocked, running). A job without any pays for nothing of this:
 --      1  it holds a unique_key                        64  it counts in its batch when it finishes

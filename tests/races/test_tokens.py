@@ -27,10 +27,11 @@ def test_first_claims_at_once_wait_for_nobody_and_leap_each(open_session: Open) 
     other.commit()
     (third,) = claim(db, by, 1)
     one.commit()
+    marks = "select count(*) from pgqueue.token_marks where made_by = xmin and made_in = tableoid"
 
     assert second.token - first.token > 2**32
     assert third.token == second.token + 1
-    assert value(db, "select count(*) from pgqueue.token_marks where made_by = xmin") == 2
+    assert value(db, marks) == 2
 
 
 def test_tokens_stay_apart_and_grow_while_marks_vanish(

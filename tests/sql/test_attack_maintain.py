@@ -14,6 +14,7 @@ from tests.support.sqljobs import (
     place,
     row,
     run_one,
+    sqlstate_of,
     status,
     value,
     worker,
@@ -71,7 +72,7 @@ def test_a_part_that_fails_leaves_the_others_to_work(db: Db) -> None:
     _busy(db)
     db.execute(
         """create function public.refuse() returns trigger language plpgsql
-           as $$begin raise exception 'never'; end$$"""
+           as $$begin raise object_not_in_prerequisite_state using message = 'never'; end$$"""
     )
     db.execute(
         """create trigger refuse before delete on pgqueue.jobs
@@ -81,7 +82,7 @@ def test_a_part_that_fails_leaves_the_others_to_work(db: Db) -> None:
     counts = row(db, _COUNTS)
 
     assert counts == (1, 1, 0, 0)
-    assert heard == ["pgqueue.retain() failed: never (SQLSTATE P0001)"]
+    assert heard == ["pgqueue.retain() failed: never (SQLSTATE 55000)"]
 
 
 def test_no_gate_is_held_while_the_other_parts_of_maintenance_work(db: Db) -> None:
@@ -164,7 +165,7 @@ def _poisoned(db: Db) -> tuple[UUID, UUID]:
     """Two jobs that are about to fail; a trigger of the application refuses one's end."""
     db.execute(
         """create function public.refuse_poison() returns trigger language plpgsql
-           as $$begin raise exception 'never'; end$$"""
+           as $$begin raise object_not_in_prerequisite_state using message = 'never'; end$$"""
     )
     db.execute(
         """create trigger refuse_poison before insert on pgqueue.finished for each row
@@ -192,5 +193,20 @@ def test_a_job_that_cannot_end_stops_nobody_else(db: Db, part: str) -> None:
     heard = _warnings(db)
     db.execute("select pgqueue.maintain()")
 
-    assert heard == [f"pgqueue.{part}() leaves job {poison}: never (SQLSTATE P0001)"]
+    assert heard == [f"pgqueue.{part}() leaves job {poison}: never (SQLSTATE 55000)"]
     assert (place(db, poison), place(db, other)) == (before, "finished")
+
+
+@pytest.mark.parametrize("state", ["40P01", "53100", "55P03"])
+def test_what_says_nothing_about_a_job_stops_the_sweep(db: Db, state: str) -> None:
+    """A deadlock, a full disk, a lock that is not to be had: all is undone, and comes again."""
+    poison, other = _poisoned(db)
+    db.execute(
+        f"""create or replace function public.refuse_poison() returns trigger language plpgsql
+            as $$begin raise exception using errcode = '{state}'; end$$"""
+    )
+    for table in ("jobs", "ready"):
+        db.execute(f"update pgqueue.{table} set expires_at = now()")
+
+    assert sqlstate_of(db, "select pgqueue.expire()") == state
+    assert (place(db, poison), place(db, other)) == ("ready", "ready")

@@ -18,7 +18,7 @@ LEAP = 2**32
 LEAP_MAX = LEAP + 2**31
 # A cancelled job that never ran is retried: the attempt that stands for its end gets a token.
 _RETRIED = "select max(token) from pgqueue.attempts where outcome = 'redriven'"
-_MARKS = "select count(*) from pgqueue.token_marks where made_by = xmin"
+_MARKS = "select count(*) from pgqueue.token_marks where made_by = xmin and made_in = tableoid"
 
 
 def _forget(db: Db) -> None:
@@ -154,6 +154,26 @@ def test_a_mark_that_a_restore_brings_back_does_not_count(db: Db) -> None:
         copy.write(dumped)
 
     assert value(db, "select count(*) from pgqueue.token_marks") == 1
+    assert _claimed(db) - last > LEAP
+
+
+@pytest.mark.parametrize(
+    ("made_by", "made_in"),
+    [
+        ("pg_current_xact_id()::xid", "'pgqueue.jobs'::regclass"),
+        ("'3'", "'pgqueue.token_marks'::regclass"),
+    ],
+    ids=["by the same transaction number", "into the same table"],
+)
+def test_a_mark_that_fits_by_half_does_not_count(db: Db, made_by: str, made_in: str) -> None:
+    """pg_restore -1 in a new server has the number that the install had in another new server."""
+    last = _claimed(db)
+    _forget(db)
+    db.execute(
+        "insert into pgqueue.token_marks (id, made_by, made_in)"
+        f" values (gen_random_uuid(), {made_by}, {made_in})"
+    )
+
     assert _claimed(db) - last > LEAP
 
 
