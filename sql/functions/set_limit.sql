@@ -170,7 +170,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pgqueue.open_limit(p_limit_id);
-    perform pgqueue.open_later('-' || p_limit_id, clock_timestamp() + interval '1 second');
+    -- Not open_later(): the opening of a change just before comes too early for this one.
+    insert into pgqueue.openings (gate, opens_at, made_at)
+    select '-' || p_limit_id, x.at + interval '1 second', x.at from (select clock_timestamp() as at) x;
 end
 $$;
 revoke all on function pgqueue.change_limit(bigint) from public;

@@ -160,7 +160,7 @@ MUTANTS = [
     ),
     Mutant(
         "a limit that is dropped without a second look",
-        [("change_limit", "perform pgqueue.open_later(", "perform format('%s %s', ")],
+        [("change_limit", "clock_timestamp() as at) x", "clock_timestamp() as at) x where false")],
         "claim at a rate / drop the limit / tend",
         "somebody still waits",
     ),

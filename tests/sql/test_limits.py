@@ -347,6 +347,16 @@ def test_the_status_and_why_say_what_holds(db: Db) -> None:
     assert status(db, second) == "blocked"
 
 
+def test_each_change_is_looked_at_again_a_second_after_it(db: Db) -> None:
+    """A claim in flight may park under what it saw; the look of an earlier change is too early."""
+    for most in (3, 2, 1):
+        db.execute("select pgqueue.set_limit('queue', 'default', %s)", (most,))
+    looks = """select count(*) from pgqueue.openings
+               where starts_with(gate, '-') and opens_at - made_at = interval '1 second'"""
+
+    assert value(db, looks) == 2
+
+
 def test_a_description_alone_can_be_changed(db: Db) -> None:
     """What the operator writes is what the view shows; leaving it out leaves it."""
     for words in ("old", "new", None):
