@@ -17,7 +17,8 @@
 --   4. A claim that could not get a lock leaves the job in ready and rings, and so does one that parked very many. Whoever holds locks and
 --      leaves room where others are parked appends an opening (settle_gates()); without a token, one for the time of the next.
 --      A change of a limit sees what is parked, not what a claim in flight is parking under the old one, to be looked at when a token of the old
---      rate would come: a second later an opening of the gate '-<id>' has everything looked at once more that is parked under this limit.
+--      rate would come. So the change leaves an opening of the gate '-<id>'; a second after that was consumed, which nobody can before the
+--      change has committed, one of the gate '-<id>:' has everything looked at once more that is parked under this limit.
 --   5. Besides the first jobs in order, one of each queue and type is let out: if the first ones are paused or nobody takes them, those others run.
 --
 -- Rates are token buckets on the database's clock: full_at says when the bucket will be full again, each start moves it on by rate_step. With a burst
@@ -218,7 +219,12 @@ begin
     v_held := pgqueue.hold_gates(v_due);
     delete from pgqueue.openings o
     where o.ctid = any (array(select u.tid from unnest(v_tids, v_due) as u (tid, gate) where u.gate = any (v_held)));
-    perform pgqueue.open_limit(substr(g, 2)::bigint) from unnest(v_held) g where starts_with(g, '-');
+    perform pgqueue.open_limit(split_part(substr(g, 2), ':', 1)::bigint) from unnest(v_held) g where starts_with(g, '-');
+    -- Not open_later(): what a change just before has left comes too early for this one.
+    insert into pgqueue.openings (gate, opens_at, made_at)
+    select g || ':', x.at + interval '1 second', x.at
+    from unnest(v_held) g, (select clock_timestamp() as at) x
+    where g ~ '^-[0-9]+$';
     for v_room in select * from pgqueue.gate_room(v_held) loop
         v_want := least(v_room.room, p_limit);
         v_out := array[]::text[];

@@ -162,7 +162,8 @@ end
 $$;
 revoke all on function pgqueue.open_limit(bigint) from public;
 
--- This limit has been changed or dropped: whatever is parked under it is looked at again, now and once more when claims in flight have ended.
+-- This limit has been changed or dropped: whatever is parked under it is looked at again, now and once more when claims in flight have ended:
+-- a second after somebody has seen this opening (open_gates()).
 create or replace function pgqueue.change_limit(p_limit_id bigint)
 returns void
 language plpgsql
@@ -170,9 +171,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pgqueue.open_limit(p_limit_id);
-    -- Not open_later(): the opening of a change just before comes too early for this one.
-    insert into pgqueue.openings (gate, opens_at, made_at)
-    select '-' || p_limit_id, x.at + interval '1 second', x.at from (select clock_timestamp() as at) x;
+    insert into pgqueue.openings (gate) values ('-' || p_limit_id);
 end
 $$;
 revoke all on function pgqueue.change_limit(bigint) from public;

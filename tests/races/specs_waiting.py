@@ -108,11 +108,12 @@ def _one_of_a_batch_failed(db: Db) -> dict[str, Any]:
 def _all_run(run: Run) -> None:
     """Whatever runs is finished, and then everything else gets its turn."""
     owned = "select job_id, token from pgqueue.running"
-    run.db.execute("update pgqueue.openings set opens_at = now() where gate like '-%'")  # 1 s later
     for job_id, token in run.db.execute(owned).fetchall():
         run.db.execute("select pgqueue.complete(%s, %s)", (job_id, token))
     for _ in range(4):
         run.db.execute("select pgqueue.maintain()")
+        # 1 s later
+        run.db.execute("update pgqueue.openings set opens_at = now() where gate like '-%'")
         while jobs := claim(run.db, run.values["by"], 5, queues=["default", "other"]):
             report(run.db, jobs)
     assert column(run.db, _LEFT) == [], "somebody still waits"

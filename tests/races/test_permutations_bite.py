@@ -160,7 +160,7 @@ MUTANTS = [
     ),
     Mutant(
         "a limit that is dropped without a second look",
-        [("change_limit", "clock_timestamp() as at) x", "clock_timestamp() as at) x where false")],
+        [("change_limit", "values ('-' || p_limit_id)", "select '' where false")],
         "claim at a rate / drop the limit / tend",
         "somebody still waits",
     ),
