@@ -158,7 +158,7 @@ begin
         return;
     end if;
     raise notice '% % is not known yet: no job, job type or worker has named it', replace(p_kind, '_', ' '), p_name
-        using hint = 'It holds from the first job on. If there should be some already look at the spelling.';
+        using hint = 'It holds from its first job on. If it should have jobs already, look at the spelling.';
 end
 $$;
 revoke all on function pgqueue.note_unknown(text, text) from public;

@@ -84,6 +84,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.note_unknown('job_type', p_job_type);
     insert into pgqueue.job_types (job_type) values (p_job_type) on conflict (job_type) do nothing;
     update pgqueue.job_types t set
         enabled = coalesce(p_enabled, t.enabled),

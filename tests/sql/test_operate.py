@@ -318,6 +318,7 @@ _NOTED = [
     ("select pgqueue.set_limit('job_type', 'j', 1)", "job type j"),
     ("select pgqueue.set_limit('key', 'j', 1)", "job type j"),
     ("select pgqueue.pause_job_type('j')", "job type j"),
+    ("select pgqueue.set_job_type('j', p_max_attempts => 3)", "job type j"),
 ]
 
 

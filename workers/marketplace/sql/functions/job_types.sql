@@ -20,10 +20,10 @@ begin
     insert into marketplace.job_types (job_type, title, payload_bytes_max)
     values (p_job_type, p_title, p_payload_bytes_max)
     on conflict (job_type) do update set title = excluded.title, payload_bytes_max = excluded.payload_bytes_max;
-    perform metering.set_price(p_job_type, p_cost, p_currency, p_on_insufficient);
     -- Attempts and times stay as the handler declares them, unless an operator has taken them over.
     perform pgqueue.set_job_type(p_job_type, p_enabled => p_enabled, p_operator_managed => coalesce(
         (select q.operator_managed from pgqueue.job_types q where q.job_type = p_job_type), false));
+    perform metering.set_price(p_job_type, p_cost, p_currency, p_on_insufficient);
 end
 $$;
 revoke all on function marketplace.set_job_type(text, text, bigint, text, boolean, text, integer) from public;
