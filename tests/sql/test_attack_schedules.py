@@ -35,13 +35,26 @@ def test_the_latest_ticks_of_a_dense_month_are_found_from_afar(db: Db) -> None:
     ]
 
 
+_THREE_DAYS = ("2026-02-08 12:30:00.5Z", "2026-02-10 03:00Z")
+
+
 @pytest.mark.parametrize("count", [1, 2, 50])
 @pytest.mark.parametrize(
-    "cron", ["*/7 * * * *", "* * * * * 1", "0 0 * * *", "*/5 * 3 * * *", "0 3 1 * *"]
+    ("cron", "bounds"),
+    [
+        ("*/7 * * * *", _THREE_DAYS),
+        # Each second of Monday the 9th, whose 86,400 ticks nobody writes down: its first, its last.
+        ("* * * * * 1", ("2026-02-08 12:30:00.5Z", "2026-02-09 00:10Z")),
+        ("* * * * * 1", ("2026-02-09 23:50:00.5Z", "2026-02-10 03:00Z")),
+        ("0 0 * * *", _THREE_DAYS),
+        ("*/5 * 3 * * *", _THREE_DAYS),
+        ("0 3 1 * *", _THREE_DAYS),
+    ],
 )
-def test_the_latest_ticks_are_the_last_of_all(db: Db, cron: str, count: int) -> None:
-    """As if all ticks of three days had been written down; the bounds are half open."""
-    bounds = ("2026-02-08 12:30:00.5Z", "2026-02-10 03:00Z")
+def test_the_latest_ticks_are_the_last_of_all(
+    db: Db, cron: str, bounds: tuple[str, str], count: int
+) -> None:
+    """As if all ticks between the bounds had been written down; the bounds are half open."""
     found = value(db, "select pgqueue.latest_ticks(%s, 'UTC', %s, %s, %s)", cron, *bounds, count)
     every = [
         tick

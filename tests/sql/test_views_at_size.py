@@ -57,7 +57,24 @@ insert into pgqueue.stats (span, starts_at, job_type, queue, worker_id, outcome,
 select 'minute', date_trunc('minute', now()) - m * interval '1 minute', 't' || t, 'q' || t % 5, 1,
     'succeeded', 3, 4, 10, 0.05, 0.1
 from generate_series(0, 1439) m, generate_series(0, 9) t;
+insert into pgqueue.batches (total, succeeded, created_at, closed_at, finished_at)
+select 1, 1, now() - interval '30 days', now(), now() from generate_series(1, 20000);
+insert into pgqueue.batches (total, succeeded, created_at)
+select 1, 1, now() - interval '30 days' from generate_series(1, 200);
+insert into pgqueue.batch_log (batch_id, succeeded)
+select b.id, 1 from pgqueue.batches b where b.closed_at is not null;
 """
+_FILLED = [
+    "jobs",
+    "finished",
+    "ready",
+    "scheduled",
+    "running",
+    "stats",
+    "attempts",
+    "batches",
+    "batch_log",
+]
 _SMALL = {"settings", "job_types", "queues", "workers"}
 
 
@@ -70,7 +87,7 @@ def large(
         scratch_database(cluster, template=schema_template.template_dbname) as dsn,
         psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_SECONDS) as db,
     ):
-        for table in ("jobs", "finished", "ready", "scheduled", "running", "stats", "attempts"):
+        for table in _FILLED:
             db.execute(f"alter table pgqueue.{table} set (autovacuum_enabled = off)")
         db.execute(_FILL)
         if request.param == "analyzed":
