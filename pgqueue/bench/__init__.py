@@ -7,6 +7,7 @@ is the ratio to the floor of the same run.
 
     settings     what to measure and for how long
     stage        a fresh database with the schema, and what is known of the server
+    filling      rows by several connections at once, for the cases that need many
     workloads/   the cases: enqueue, bulk, drain, latency, steady, snapshot, growth, features,
                  flow
     runner       takes turns, collects the figures

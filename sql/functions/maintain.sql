@@ -215,6 +215,8 @@ begin
         when 'look_at_signals' then
             perform from pgqueue.jobs j where j.id = p_job_id for update skip locked;
             return found and pgqueue.look_at_signal(p_job_id);
+        else
+            raise exception 'no such sweep: %', p_sweep;
     end case;
 end
 $$;

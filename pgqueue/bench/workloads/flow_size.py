@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-import psycopg
-
+from pgqueue.bench.filling import fill
 from pgqueue.bench.lives import Lives, Way, median
 from pgqueue.bench.model import Aim, Case, Figure, Unavailable
-from pgqueue.bench.queries import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +27,6 @@ _AT_ONCE = 10  # keys, of each of which one job runs
 _ROUNDS = 60
 _WARM_UP = 5
 _CHUNK = 50_000
-_FILLERS = 4
 _LIMIT = 1.15
 _FILLED_PER_SECOND = 50_000  # about
 
@@ -102,32 +98,13 @@ def _fill(stage: Stage, kind: str, first: int, last: int, keys: int) -> None:
     """Insert jobs, and park them where claims would: claims would take minutes."""
     if kind == "limited":
         stage.execute("limit_keys")
-    chunks = [
-        {"first": n, "last": min(n + _CHUNK - 1, last), "keys": keys}
-        for n in range(first, last + 1, _CHUNK)
-    ]
-    failed: list[psycopg.Error] = []
-    threads = [
-        threading.Thread(target=_fill_chunks, args=(stage, kind, chunks[n::_FILLERS], failed))
-        for n in range(_FILLERS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
-
-
-def _fill_chunks(
-    stage: Stage, kind: str, chunks: list[dict[str, int]], failed: list[psycopg.Error]
-) -> None:
-    try:
-        with stage.connect() as connection:
-            for chunk in chunks:
-                if failed:
-                    return
-                connection.execute(statement(f"keyed_{kind}").encode(), chunk)
-                connection.execute(statement("park").encode(), chunk)
-    except psycopg.Error as error:
-        failed.append(error)
+    fill(
+        stage,
+        [
+            (
+                (f"keyed_{kind}", "park"),
+                {"first": n, "last": min(n + _CHUNK - 1, last), "keys": keys},
+            )
+            for n in range(first, last + 1, _CHUNK)
+        ],
+    )

@@ -7,23 +7,21 @@ has then met the same machine. Where only one database is to be had, the empty o
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from pgqueue import calls
+from pgqueue.bench.filling import fill as in_parallel
 from pgqueue.bench.model import Aim, Case, Figure, Unavailable, percentile
-from pgqueue.bench.queries import statement
 from pgqueue.bench.workloads.drain import QUEUE, registered_worker
 from pgqueue.calls import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgqueue.bench.filling import Step
     from pgqueue.bench.settings import BenchSettings
     from pgqueue.bench.stage import Stage
 
@@ -47,7 +45,6 @@ _BATCH = 100
 _VIEWS = ("queue_stats", "health", "job_status")
 _BYTES_PER_JOB = 700  # tables, indexes and WAL, about
 _FILLED_PER_SECOND = 120_000  # about
-_FILLERS = 4
 
 
 def cases(settings: BenchSettings) -> list[Case]:
@@ -152,38 +149,16 @@ def _check_space(stage: Stage, jobs: int) -> None:
 def _fill(stage: Stage, fill: dict[str, int]) -> None:
     """Put the rows where the functions would have moved them, as the schema's owner may."""
     stage.execute("routing_off")
-    chunks = [
-        (table, first, min(first + _CHUNK - 1, count))
+    steps: list[Step] = [
+        (
+            ("fill_jobs", f"fill_{table}"),
+            {"table": table, "first": first, "last": min(first + _CHUNK - 1, count)},
+        )
         for table, count in fill.items()
         for first in range(1, count + 1, _CHUNK)
     ]
-    failed: list[psycopg.Error] = []
-    threads = [
-        threading.Thread(target=_fill_chunks, args=(stage, chunks[n::_FILLERS], failed))
-        for n in range(_FILLERS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
+    in_parallel(stage, steps)
     stage.execute("routing_on")
-
-
-def _fill_chunks(
-    stage: Stage, chunks: list[tuple[str, int, int]], failed: list[psycopg.Error]
-) -> None:
-    try:
-        with stage.connect() as connection:
-            for table, first, last in chunks:
-                if failed:
-                    return
-                for part in ("jobs", table):
-                    query = statement(f"fill_{part}").encode()
-                    connection.execute(query, {"table": table, "first": first, "last": last})
-    except psycopg.Error as error:
-        failed.append(error)
 
 
 def _work(stage: Stage, worker: int) -> None:
