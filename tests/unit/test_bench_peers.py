@@ -74,6 +74,19 @@ def test_the_summary_names_what_is_missed_the_worst_first() -> None:
     assert "other" not in text
 
 
+def test_the_summary_counts_the_smaller_misses() -> None:
+    """A cell of twenty would hide the worst."""
+    misses = "; ".join(f"WAL at most 1: {n}, missed by {n}%" for n in range(1, 9))
+    figures = (
+        "| a | b | c | d | e | f |\n|---|---|---|---|---|---|\n"
+        f"| flow | pgqueue | x | rate 1 |  | {misses} |\n"
+    )
+    text = with_summary("<!-- aims -->\n<!-- /aims -->\n", figures)
+
+    assert "x: WAL at most 1: 4, missed by 4%<br>and 3 more, by at most 3% |" in text
+    assert "missed by 3%" not in text
+
+
 def test_the_readme_has_the_summary_of_the_figures() -> None:
     """UPDATE_DOCS=1 writes it anew, from the table of tests/bench/README.md."""
     readme = README.read_text("utf-8")
