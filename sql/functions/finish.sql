@@ -1,7 +1,7 @@
 -- What happens when jobs finish, whoever finishes them.
 
 -- For jobs that carry flags: give back their unique keys, let their follow-ups and their dependents (dependencies.sql) go, and
--- tell who asked to be told (tell.sql), count them in their batches (batches.sql; p_count false = the caller does, when it has
+-- tell who asked to be told (tell.sql), count them in their batches (settle_batches.sql; p_count false = the caller does, when it has
 -- added to them).
 -- Call it after the rows have been moved to finished. Locks jobs rows in the order of their keys, as enqueue_many() does. An enqueue that is adding
 -- a follow-up holds the holder's jobs row, so either its follow-up is seen here or it sees the key given back.

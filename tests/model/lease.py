@@ -1,7 +1,7 @@
 """
 A model of one job's ownership: claim, heartbeat, rescue, complete, release; zombies and crashes.
 
-As in sql/functions/claim.sql, tokens.sql, workers.sql, complete.sql and maintain.sql:
+As in sql/functions/claim.sql, tokens.sql, workers.sql, complete.sql and rescue.sql:
 
     claim      takes class 7067003 shared, looks whether its worker lives, moves the job;
                commits later

@@ -57,7 +57,7 @@ MUTANTS = {
     ],
     "a rescue that forgets that a cancellation was requested": [
         (
-            "functions/maintain.sql",
+            "functions/rescue.sql",
             "if p_running.cancel_requested_at is not null then",
             "if false then",
         )
