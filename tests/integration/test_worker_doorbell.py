@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -150,6 +151,10 @@ def test_a_full_worker_passes_the_door_on(dsn: str, db: Database) -> None:
             reaches(db, job_id, "succeeded", seconds=SOON_SECONDS)
 
 
+def _past(moment: float) -> bool:
+    return time.monotonic() > moment
+
+
 @pytest.mark.parametrize(("slots", "claims_each"), [(50, 1), (1, 2)])
 def test_many_idle_workers_are_no_herd(
     dsn: str, db: Database, registry: Registry, claims: list[float], slots: int, claims_each: int
@@ -169,8 +174,7 @@ def test_many_idle_workers_are_no_herd(
         for _ in range(jobs):
             reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
             # Else the next job makes a stream of two, in which somebody stays up and polls.
-            done_at = time.monotonic()
-            eventually(lambda since=done_at: time.monotonic() > since + STREAM_SECONDS)
+            eventually(partial(_past, time.monotonic() + STREAM_SECONDS))
             asleep(db, seats=workers - 1)
         made = len(claims) - before
 
