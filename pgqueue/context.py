@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pgqueue import jsonio
 from pgqueue.errors import ConfigurationError, InvalidArgument
-from pgqueue.follow_up import follow_up, seconds_of
+from pgqueue.follow_up import follow_up, new_job_id, seconds_of
 from pgqueue.log import JobLogger
 from pgqueue.outcomes import Cancel, WaitFor, outcome_of
 from pgqueue.result import JobError, Metrics
@@ -321,8 +321,9 @@ class JobContext:
             InvalidArgument: A naive time, or a payload that JSON cannot hold.
         """
         row = follow_up(job_type, payload or {}, tenant=self.tenant, parent=self.headers, **options)
+        job_id = row.setdefault("id", str(new_job_id()))
         self.follow_ups.append(row)
-        return UUID(row["id"])
+        return UUID(job_id)
 
     @property
     def result_url(self) -> str | None:

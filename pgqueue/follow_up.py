@@ -13,7 +13,7 @@ from pgqueue import jsonio
 from pgqueue.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
     from pgqueue.calls.producer import NewJob
@@ -103,7 +103,7 @@ def follow_up(
     **options: Unpack[FollowUpOptions],
 ) -> dict[str, Any]:
     """
-    Build the object; only what was given is in it.
+    Build the object; only what was given is in it. An id is not drawn: see `new_job_id`.
 
     Args:
         job_type: The new job's type.
@@ -122,34 +122,14 @@ def follow_up(
     body = jsonio.to_json_value(payload, "payload")
     if not isinstance(body, dict):
         raise InvalidArgument(f"payload must be an object, not {type(payload).__name__}")
-    timeout = options.get("timeout")
-    row = {
-        "id": str(options.get("job_id") or new_job_id()),
-        "job_type": job_type,
-        "payload": body,
-        "queue": options.get("queue"),
-        "priority": options.get("priority"),
-        "run_at": _aware("run_at", options.get("run_at")),
-        "delay_seconds": _delay(options.get("delay"), options.get("run_at")),
-        "expires_at": _aware("expires_at", options.get("expires_at")),
-        "deadline_at": _aware("deadline_at", options.get("deadline_at")),
-        "max_attempts": options.get("max_attempts"),
-        "timeout_seconds": None if timeout is None else seconds_of("timeout", timeout),
-        "idempotency_key": options.get("idempotency_key"),
-        "unique_key": options.get("unique_key"),
-        "notify": options.get("notify"),
-        "feed": options.get("feed"),
-        "callback_url": options.get("callback_url"),
-        "depends_on": _parents(options.get("depends_on")),
-        "on_parent_failure": options.get("on_parent_failure"),
-        "concurrency_key": options.get("concurrency_key"),
-        "ordering_key": options.get("ordering_key"),
-        "ordering_on_failure": options.get("ordering_on_failure"),
-        "batch_id": None if options.get("batch_id") is None else str(options["batch_id"]),
-        "same_batch": options.get("same_batch") or None,
-        "tenant_id": tenant,
-        "headers": _headers(parent or {}, options.get("headers") or {}),
-    }
+    row: dict[str, Any] = {"job_type": job_type, "payload": body}
+    for name, value in options.items():
+        if value is not None:
+            key, read = _READ.get(name, (name, _as_it_is))
+            row[key] = read(name, value)
+    if "delay_seconds" in row and "run_at" in row:
+        raise InvalidArgument("give run_at or delay, not both")
+    row |= {"tenant_id": tenant, "headers": _headers(parent, options.get("headers"))}
     return {key: item for key, item in row.items() if item is not None}
 
 
@@ -180,38 +160,56 @@ def seconds_of(name: str, value: float | dt.timedelta, *, seconds_max: int = SEC
     return seconds
 
 
-def _parents(given: Sequence[UUID | NewJob] | None) -> list[str] | None:
-    if not given:
-        return None
+def _as_it_is(_: str, value: Any) -> Any:
+    return value
+
+
+def _as_text(_: str, value: object) -> str:
+    return str(value)
+
+
+def _parents(name: str, given: Sequence[UUID | NewJob]) -> list[str] | None:
     for one in given:
         if not isinstance(one, UUID):
             raise InvalidArgument(
-                f"depends_on takes job ids (UUID), not {type(one).__name__}",
+                f"{name} takes job ids (UUID), not {type(one).__name__}",
                 hint="A NewJob is known only within the enqueue_many() that it is enqueued with.",
             )
-    return [str(one) for one in given]
+    return [str(one) for one in given] or None
 
 
 # Sent as a delay, not as a time: the server's clock counts, ours may be off by more than the delay.
-def _delay(delay: float | dt.timedelta | None, run_at: dt.datetime | None) -> float | None:
-    if not delay:
-        return None
-    if run_at is not None:
-        raise InvalidArgument("give run_at or delay, not both")
-    return seconds_of("delay", delay, seconds_max=DELAY_SECONDS_MAX)
+def _delay(name: str, delay: float | dt.timedelta) -> float | None:
+    return seconds_of(name, delay, seconds_max=DELAY_SECONDS_MAX) if delay else None
 
 
-def _aware(name: str, value: dt.datetime | None) -> str | None:
-    if value is None:
-        return None
-    if getattr(value, "tzinfo", None) is None:
+def _aware(name: str, value: object) -> str:
+    if not isinstance(value, dt.datetime) or value.tzinfo is None:
         raise InvalidArgument(
             f"{name} must be a datetime with a time zone", hint="Add tzinfo=datetime.UTC."
         )
     return value.isoformat()
 
 
-def _headers(parent: Mapping[str, object], given: Mapping[str, object]) -> dict[str, Any] | None:
-    trace = {name: parent[name] for name in TRACE_HEADERS if name in parent}
-    headers: dict[str, Any] = jsonio.to_json_value({**trace, **given}, "headers")
+def _headers(
+    parent: Mapping[str, object] | None, given: Mapping[str, object] | None
+) -> dict[str, Any] | None:
+    if not parent and not given:
+        return None
+    trace = {name: parent[name] for name in TRACE_HEADERS if name in parent} if parent else {}
+    headers: dict[str, Any] = jsonio.to_json_value({**trace, **(given or {})}, "headers")
     return headers or None
+
+
+# The key of the object and what reads it, where an option's own name and value will not do.
+_READ: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "job_id": ("id", _as_text),
+    "run_at": ("run_at", _aware),
+    "delay": ("delay_seconds", _delay),
+    "expires_at": ("expires_at", _aware),
+    "deadline_at": ("deadline_at", _aware),
+    "timeout": ("timeout_seconds", seconds_of),
+    "depends_on": ("depends_on", _parents),
+    "batch_id": ("batch_id", _as_text),
+    "same_batch": ("same_batch", lambda _, value: value or None),
+}

@@ -107,10 +107,7 @@ def open_batch(
 def _callback(job: NewJob | None) -> str | None:
     if job is None:
         return None
-    row = job_row(job)
-    if job.options.get("job_id") is None:
-        del row["id"]
-    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+    return json.dumps(job_row(job), ensure_ascii=False, allow_nan=False)
 
 
 def close_batch(batch_id: UUID) -> Call[None]:

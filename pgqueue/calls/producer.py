@@ -12,7 +12,7 @@ from uuid import UUID  # noqa: TC003  # Enqueued's types, for get_type_hints, to
 
 from pgqueue.calls.core import Call, Pause, scalar
 from pgqueue.errors import DatabaseUnavailable, InvalidArgument
-from pgqueue.follow_up import EnqueueOptions, follow_up
+from pgqueue.follow_up import EnqueueOptions, follow_up, new_job_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,7 +158,7 @@ def enqueue(
         InvalidArgument: What cannot be a job; the message names the field.
     """
     job = job_row(NewJob(job_type, payload, options))
-    params = _ABSENT | job
+    params = _ABSENT | {"id": new_job_id()} | job
     params |= {
         "payload": _json(job["payload"]),
         "headers": _json(job.get("headers")),
@@ -252,12 +252,12 @@ def _names_of_parents(jobs: list[NewJob]) -> dict[int, str]:
 
 
 def _row_of_many(job: NewJob, names: dict[int, str]) -> dict[str, Any]:
-    parents = job.options.get("depends_on") or ()
-    ids = [one for one in parents if not isinstance(one, NewJob)]
-    row = job_row(NewJob(job.job_type, job.payload, job.options | {"depends_on": ids}))
-    if job.options.get("job_id") is None:
-        del row["id"]
-    if parents:
+    parents = job.options.get("depends_on")
+    if not parents:
+        row = job_row(job)
+    else:
+        ids = [one for one in parents if not isinstance(one, NewJob)]
+        row = job_row(NewJob(job.job_type, job.payload, job.options | {"depends_on": ids}))
         try:
             row["depends_on"] = [
                 names[id(one)] if isinstance(one, NewJob) else str(one) for one in parents

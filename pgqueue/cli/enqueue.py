@@ -244,5 +244,5 @@ def _store(
 
 def _common(job_type: str, options: dict[str, Any]) -> str:
     row = job_row(calls.NewJob(job_type, {}, cast("calls.JobOptions", options)))
-    del row["payload"], row["id"]
+    del row["payload"]
     return json.dumps(row)

@@ -6,9 +6,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pgqueue.bench.model import BY_CLIENT, OURS, Aim, Case, Figure, Of, Unavailable, latencies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pgqueue.bench import BenchSettings
     from pgqueue.bench.stage import Place, Stage
@@ -44,14 +45,16 @@ class Peer:
         module: The adapter.
         share: Of the jobs that pgqueue drains: so many that it takes some seconds.
         name: In the report; by default the package.
-        times: How many times its drain by one process ours should be.
+        times: How many times its rate ours should be, by the name of the case.
+        node: Whether the index is npm's: its workers are Node.js.
     """
 
     package: str
     module: str
     share: float = 1.0
     name: str = ""
-    times: float | None = None
+    times: Mapping[str, float] = field(default_factory=dict)
+    node: bool = False
 
     @property
     def title(self) -> str:
@@ -59,14 +62,16 @@ class Peer:
         return self.name or self.package
 
 
+_ONE, _FOUR, _BULK = "1 process", "4 processes", "its own way"
 PEERS = (
     Peer(OURS, "pgqueue_peer", name=BY_CLIENT),
-    Peer("procrastinate", "procrastinate_peer", 0.02, times=75),
-    Peer("pgqueuer", "pgqueuer_peer", 0.5, times=4),
-    Peer("chancy", "chancy_peer", 0.1, times=10),
-    Peer("awa-pg", "awa_peer", 0.25, times=8),
-    Peer("awa-pg", "awa_queue_peer", 0.25, name="awa-pg (queue storage)", times=8),
-    Peer("oban", "oban_peer", 0.1, times=8),
+    Peer("procrastinate", "procrastinate_peer", 0.02, times={_ONE: 75}),
+    Peer("pgqueuer", "pgqueuer_peer", 0.5, times={_ONE: 4}),
+    Peer("chancy", "chancy_peer", 0.1, times={_ONE: 10}),
+    Peer("awa-pg", "awa_peer", 0.25, times={_ONE: 8}),
+    Peer("awa-pg", "awa_queue_peer", 0.25, name="awa-pg (queue storage)", times={_ONE: 8}),
+    Peer("oban", "oban_peer", 0.1, times={_ONE: 8}),
+    Peer("graphile-worker", "graphile_peer", times={_ONE: 1, _FOUR: 1.4, _BULK: 3}, node=True),
 )
 
 
@@ -90,6 +95,8 @@ def prepare(peer: Peer, environment: Path) -> Prepared:
     if peer.package == OURS:
         return Prepared(peer, Path(sys.executable))
     python = environment / "bin" / "python"
+    if peer.node:
+        return Prepared(peer, python, _install_node(environment, peer.package))
     return Prepared(peer, python, _install(python, peer.package))
 
 
@@ -103,34 +110,22 @@ def _cases(one: Prepared, settings: BenchSettings) -> Iterator[Case]:
     for n in _CLIENTS:
         name, command = f"{n} producer{'s' * (n > 1)}", ["enqueue", str(n), seconds]
         yield _case(one, "enqueue", name, command, settings.seconds + 2)
-    yield _case(one, "bulk", "its own way", ["bulk", seconds], settings.seconds + 2)
+    yield _case(one, "bulk", _BULK, ["bulk", seconds], settings.seconds + 2)
     jobs = max(100, round(settings.jobs * one.peer.share))
     for n in settings.processes:
         name, command = f"{n} process{'es' * (n > 1)}", ["drain", str(jobs), str(n)]
-        aims: tuple[Aim, ...] = ()
-        if n == 1 and one.peer.times is not None:
-            aims = (Aim("rate", one.peer.times, least=True, of=Of.PEER),)
-        yield _case(one, "drain", name, command, 3 + settings.jobs / _DRAINED_PER_SECOND, aims)
+        yield _case(one, "drain", name, command, 3 + settings.jobs / _DRAINED_PER_SECOND)
     command = ["latency", str(settings.latency_jobs), str(settings.warm_seconds)]
-    aims = (Aim("p50", 0.5, least=False, of=Of.BEST_PEER),) if one.peer.name == BY_CLIENT else ()
-    yield _case(
-        one,
-        "latency",
-        "1 idle worker",
-        command,
-        4 + settings.warm_seconds + settings.latency_jobs * 0.13,
-        aims,
-    )
+    idle = 4 + settings.warm_seconds + settings.latency_jobs * 0.13
+    yield _case(one, "latency", "1 idle worker", command, idle)
 
 
-def _case(  # as many as a case has
-    one: Prepared,
-    workload: str,
-    name: str,
-    command: list[str],
-    seconds: float,
-    aims: tuple[Aim, ...] = (),
-) -> Case:
+def _case(one: Prepared, workload: str, name: str, command: list[str], seconds: float) -> Case:
+    aims: tuple[Aim, ...] = ()
+    if name in one.peer.times:
+        aims = (Aim("rate", one.peer.times[name], least=True, of=Of.PEER),)
+    elif workload == "latency" and one.peer.name == BY_CLIENT:
+        aims = (Aim("p50", 0.5, least=False, of=Of.BEST_PEER),)
     return Case(
         workload=workload,
         name=name,
@@ -169,7 +164,7 @@ def _run(one: Prepared, dsn: str, command: list[str], *, seconds: float) -> Any:
     process = subprocess.Popen(
         [str(one.python), "-m", f"tests.bench.peers.{one.peer.module}", *command],
         cwd=ROOT,
-        env={**os.environ, "BENCH_PEER_DSN": _url(dsn)},
+        env={**os.environ, "BENCH_PEER_DSN": _url(dsn), "NODE_PATH": str(_packages(one.python))},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -212,6 +207,30 @@ def _install(python: Path, package: str) -> str | None:
         return f"{package} needs Python {needed[1]}, this is {platform.python_version()}"
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
     return f"pip cannot install {package}: {(errors or [done.stderr.strip()])[-1]}"
+
+
+def _install_node(environment: Path, package: str) -> str | None:
+    """Install with npm, beside what pip installed; the reason if that fails."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return f"{package} needs Node.js and npm, which are not here"
+    into = _packages(environment / "bin" / "python").parent
+    into.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["npm", "install", "--no-fund", "--no-audit", "--prefix", into, package],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=_GRACE_SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode == 0:
+        return None
+    return f"npm cannot install {package}: {done.stderr.strip().splitlines()[-1]}"
+
+
+def _packages(python: Path) -> Path:
+    """Where npm puts its packages, in the peers' environment."""
+    return python.parents[1] / "node" / "node_modules"
 
 
 def _url(dsn: str) -> str:

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgqueue.bench import BenchSettings, Report
 from tests.bench.__main__ import FIGURES, README, with_figures, with_summary
-from tests.bench.cases import PEERS, ROOT, Prepared, _install, _url, peer_cases
+from tests.bench.cases import PEERS, ROOT, Prepared, _install, _url, peer_cases, prepare
 from tests.docs.blocks import between
 
 
@@ -97,6 +97,30 @@ def test_the_readme_has_the_summary_of_the_figures() -> None:
 
     assert readme.count("<!-- aims -->") == 1
     assert wanted == readme, "UPDATE_DOCS=1 rewrites it"
+
+
+def test_peers_are_compared_with_in_cases_that_they_have() -> None:
+    """A misspelt case would be an aim that nothing is held against."""
+    prepared = [Prepared(peer, ROOT / "bin" / "python") for peer in PEERS]
+    cases = {(case.system, case.name): case for case in peer_cases(prepared, BenchSettings())}
+    compared = [(peer, name, bound) for peer in PEERS for name, bound in peer.times.items()]
+
+    assert ("graphile-worker", "4 processes", 1.4) in [(p.title, *rest) for p, *rest in compared]
+    for peer, name, bound in compared:
+        assert [aim.bound for aim in cases[peer.title, name].aims] == [bound]
+
+
+def test_a_peer_on_node_says_when_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of a traceback of what could not be started."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (peer,) = [peer for peer in PEERS if peer.node]
+
+    assert (
+        prepare(peer, tmp_path).reason
+        == f"{peer.package} needs Node.js and npm, which are not here"
+    )
 
 
 def test_a_peer_for_a_later_python_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
