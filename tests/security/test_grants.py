@@ -62,7 +62,7 @@ _INTERNAL = (
     _set(
         """after_finish app_migrated app_opened attempts_allowed backoff callback_host
     cancel_waiting catalogue circles
-    check_acyclic check_enqueue check_isolation check_job check_time_zone check_worker
+    check_acyclic check_enqueue check_given check_isolation check_job check_time_zone check_worker
     clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
     cron_field cron_fields cron_parse cron_time cron_wall disable_tenants effective_queue
     enable_tenants end_attempt ended_status enqueue_callbacks enqueue_tick error_object
