@@ -5,6 +5,7 @@
 --   migrations/  tables; each runs once and is recorded in pgqueue.migrations
 --   the rest     functions, triggers, views, grants; replaced at every install
 \set ON_ERROR_STOP on
+\set pgqueue_quiet :QUIET
 \set QUIET on
 set client_min_messages = warning;
 begin;
@@ -116,4 +117,12 @@ $$;
 \ir comments.sql
 \ir roles.sql
 \ir record.sql
+select max(m.version) as pgqueue_version from pgqueue.migrations m \gset
 commit;
+
+-- What it came to, in one line; with psql -q nothing is said.
+\if :pgqueue_quiet
+\else
+\echo pgqueue is installed in :DBNAME, schema version :pgqueue_version. Next: pgqueue doctor, then a worker.
+\endif
+\set QUIET :pgqueue_quiet

@@ -32,6 +32,18 @@ def state() -> State:
     return State() if context is None else context.find_root().ensure_object(State)
 
 
+def message_of(error: PgqueueError) -> str:
+    """What was wrong and with which job, without the hint: that has a line of its own."""
+    if error.job_id is None or str(error.job_id) in error.message:
+        return error.message
+    return f"job {error.job_id}: {error.message}"
+
+
+def for_people(message: str, hint: str | None) -> str:
+    """An error as all commands print it: a line that says what, and one what to do about it."""
+    return f"Error: {message}\nHint: {hint}" if hint else f"Error: {message}"
+
+
 class Failure(click.ClickException):
     """
     An expected error on its way out: a message on stderr and an exit code, no traceback.
@@ -58,10 +70,7 @@ class Failure(click.ClickException):
     @classmethod
     def of(cls, error: PgqueueError) -> Failure:
         """Wrap one of our errors; it knows its exit code."""
-        text = error.message
-        if error.job_id is not None and str(error.job_id) not in text:
-            text = f"job {error.job_id}: {text}"
-        return cls(text, hint=error.hint, code=error.code, exit_code=error.exit_code)
+        return cls(message_of(error), hint=error.hint, code=error.code, exit_code=error.exit_code)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message."""
@@ -69,9 +78,7 @@ class Failure(click.ClickException):
             told = {"code": self.code, "message": self.message, "hint": self.hint}
             click.echo(json.dumps({"error": told}, ensure_ascii=False), file=file, err=True)
             return
-        click.echo(printable(f"Error: {self.message}"), file=file, err=True)
-        if self.hint:
-            click.echo(printable(f"Hint: {self.hint}"), file=file, err=True)
+        click.echo(printable(for_people(self.message, self.hint)), file=file, err=True)
 
 
 def _remember_dsn(context: click.Context, _: click.Parameter, value: str | None) -> None:

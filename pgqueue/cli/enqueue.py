@@ -11,7 +11,7 @@ import click
 
 from pgqueue import calls
 from pgqueue.calls.producer import job_row
-from pgqueue.cli.base import Command, Failure
+from pgqueue.cli.base import Command, Failure, message_of
 from pgqueue.cli.database import Database, connected
 from pgqueue.cli.job_view import describe, find_job
 from pgqueue.cli.lines import BadLine, chunks, wrapped
@@ -214,15 +214,19 @@ def _enqueue_many(
         except BadLine as error:
             raise _stopped(stored, str(error), "invalid_argument", 2) from error
         except PgqueueError as error:
-            raise _stopped(stored, str(error), error.code, error.exit_code) from error
+            told = message_of(error)
+            raise _stopped(stored, told, error.code, error.exit_code, error.hint) from error
     told = f"{counted(inserted, 'job')} enqueued"
     if stored > inserted:
         told += f", {stored - inserted:,} served by jobs that were there"
     emit({"lines": stored, "inserted": inserted, "duplicates": stored - inserted}, told)
 
 
-def _stopped(stored: int, message: str, code: str, exit_code: int) -> Failure:
-    hint = f"The {stored:,} jobs of the chunks before are enqueued." if stored else None
+def _stopped(
+    stored: int, message: str, code: str, exit_code: int, hint: str | None = None
+) -> Failure:
+    before = f"The {stored:,} jobs of the chunks before are enqueued." if stored else None
+    hint = " ".join(filter(None, (hint, before))) or None
     return Failure(message, hint=hint, code=code, exit_code=exit_code)
 
 

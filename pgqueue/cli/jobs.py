@@ -10,7 +10,7 @@ import click
 
 from pgqueue.calls import operator as calls
 from pgqueue.calls.job_status import FINISHED
-from pgqueue.cli.base import Command, Group, state
+from pgqueue.cli.base import Command, Group, for_people, message_of, state
 from pgqueue.cli.database import Database, connected
 from pgqueue.cli.job_view import describe, find_job
 from pgqueue.cli.output import Column, as_json, emit, emit_rows, note, shown
@@ -192,8 +192,11 @@ def for_each(
                 if db.connection.closed:
                     raise
                 first = first or error
-                done.append({"job_id": job_id, "error": error.code, "message": str(error)})
-                note(f"Error: {error}")
+                told = message_of(error)
+                done.append(
+                    {"job_id": job_id, "error": error.code, "message": told, "hint": error.hint}
+                )
+                note(for_people(told, error.hint))
             else:
                 done.append({"job_id": job_id, **members})
                 if not state().json:

@@ -86,7 +86,7 @@ begin
         select from pgqueue.jobs j
         where j.id = p_job_id and (v_tenant is null or j.tenant_id = v_tenant)
     ) then
-        raise exception using errcode = 'PQ003', message = format('job %s does not exist', p_job_id),
+        raise exception using errcode = 'PQ003', message = format('job %s does not exist', coalesce(p_job_id::text, 'null')),
             hint = 'It may have been removed by retention; pgqueue.job_status shows what is there.';
     end if;
 end
@@ -111,6 +111,22 @@ begin
 end
 $$;
 revoke all on function pgqueue.check_isolation() from public;
+
+-- Raises PQ006 when an argument that a function cannot do without is NULL: PostgreSQL would name a column of a table that the caller never
+-- heard of, or nothing at all. Proved by tests/sql/test_refusals.py.
+create or replace function pgqueue.check_given(p_argument text, p_value text, p_hint text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_value is null then
+        raise exception using errcode = 'PQ006', message = format('%s must be given, not null', p_argument), hint = p_hint;
+    end if;
+end
+$$;
+revoke all on function pgqueue.check_given(text, text, text) from public;
 
 -- Seconds as an interval. Raises PQ006 for NaN and for more than 10 years: make_interval() of PostgreSQL 15 and 16 wraps
 -- 1e20 seconds around to a negative interval, which would mean at once.
@@ -164,8 +180,8 @@ end
 $$;
 revoke all on function pgqueue.note_unknown(text, text) from public;
 
--- Says in words what a CHECK refuses: the comment on the constraint tells what may be, p_given (by column) what was given, the hint
--- what to do. Raises 23514 with the constraint's name, as PostgreSQL does without words. Proved by tests/sql/test_refusals.py.
+-- Says in words what a CHECK refuses: the comment on the constraint tells what may be, p_given (by column) what was given (100 characters
+-- of it), the hint what to do. Raises 23514 with the constraint's name, as PostgreSQL does without words. Proved by tests/sql/test_refusals.py.
 create or replace function pgqueue.refuse_check(p_schema text, p_table text, p_constraint text, p_given jsonb, p_hint text)
 returns void
 language plpgsql
@@ -176,11 +192,16 @@ declare
     v_words text;
 begin
     select obj_description(c.oid, 'pg_constraint') || coalesce(', not ' || string_agg(
-        case when cardinality(c.conkey) > 1 then a.attname || ' ' else '' end || coalesce(left(p_given ->> a.attname, 100), 'null'),
+        case when cardinality(c.conkey) > 1 then a.attname || ' ' else '' end || case
+            when g.value is null then 'null'
+            when g.value = '' then 'an empty one'
+            when length(g.value) > 100 then format('%s... (%s characters)', left(g.value, 100), length(g.value))
+            else g.value end,
         ', ' order by a.attnum), '')
     into v_words
     from pg_constraint c
     left join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any (c.conkey) and p_given ? a.attname
+    left join lateral (select p_given ->> a.attname as value) g on true
     where c.conname = p_constraint and c.conrelid = to_regclass(format('%I.%I', p_schema, p_table))
     group by c.oid, c.conkey;
     raise exception using errcode = '23514', constraint = p_constraint, schema = p_schema, table = p_table,

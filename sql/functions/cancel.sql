@@ -117,6 +117,7 @@ declare
     v_id uuid;
     v_cancelled bigint := 0;
 begin
+    perform pgqueue.check_given('queue', p_queue, 'For example: select pgqueue.purge_queue(''mail'').');
     for v_id in
         select x.job_id
         from (

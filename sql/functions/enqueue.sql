@@ -73,11 +73,12 @@ begin
     v_job.id := p_id;
     v_job.job_type := p_job_type;
     v_job.queue := p_queue;
-    v_job.priority := coalesce(p_priority, 1);
+    -- What does not fit the column is refused by its name, not as "smallint out of range".
+    v_job.priority := case when p_priority not between 0 and 3 then -1 else coalesce(p_priority, 1) end;
     v_job.payload := coalesce(p_payload, '{}');
     v_job.run_at := coalesce(p_run_at, clock_timestamp() + p_delay);
     v_job.expires_at := p_expires_at;
-    v_job.max_attempts := p_max_attempts;
+    v_job.max_attempts := case when p_max_attempts not between 1 and 10000 then 0 else p_max_attempts end;
     v_job.timeout := p_timeout;
     v_job.idempotency_key := p_idempotency_key;
     v_job.unique_key := p_unique_key;

@@ -171,7 +171,10 @@ set lock_timeout = '3s'
 as $$
 declare
     v_was boolean := (select q.fair from pgqueue.queues q where q.queue = p_queue);
+    v_example constant text := 'For example: select pgqueue.set_fairness(''mail''), or set_fairness(''mail'', false).';
 begin
+    perform pgqueue.check_given('queue', p_queue, v_example);
+    perform pgqueue.check_given('fair', p_fair::text, v_example);
     perform pgqueue.note_unknown('queue', p_queue);
     if coalesce(v_was, false) = p_fair then
         return;
@@ -234,7 +237,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_tenant_id is null or length(p_tenant_id) > 100 or p_weight is null or p_weight not between 0.125 and 100 then
-        raise exception using errcode = 'PQ006', message = format('weight %s of tenant %L: give 0.125 to 100', p_weight, p_tenant_id);
+        raise exception using errcode = 'PQ006', message = format('weight %s of tenant %L: give 0.125 to 100', coalesce(p_weight::text, 'null'), p_tenant_id);
     end if;
     insert into pgqueue.tenant_settings as s (tenant_id, weight) values (p_tenant_id, p_weight)
     on conflict (tenant_id) do update set weight = excluded.weight;

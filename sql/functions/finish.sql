@@ -151,7 +151,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    raise exception using errcode = 'PQ001', message = format('job %s is not owned by token %s', p_job_id, p_token),
+    raise exception using errcode = 'PQ001', message = format('job %s is not owned by token %s',
+            coalesce(p_job_id::text, 'null'), coalesce(p_token::text, 'null')),
         hint = 'Another attempt owns the job, or it has finished: roll back, report nothing, stop.';
 end
 $$;

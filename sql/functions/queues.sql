@@ -9,6 +9,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.check_given('queue', p_queue, 'For example: select pgqueue.pause_queue(''mail'').');
     perform pgqueue.note_unknown('queue', p_queue);
     insert into pgqueue.queues as q (queue, paused_at, paused_reason)
     values (p_queue, clock_timestamp(), p_reason)
@@ -26,6 +27,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.check_given('queue', p_queue, 'For example: select pgqueue.resume_queue(''mail'').');
     update pgqueue.queues q set paused_at = null, paused_reason = null where q.queue = p_queue;
     perform pgqueue.ring(array[p_queue]);
 end
@@ -40,6 +42,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.check_given('job_type', p_job_type, 'For example: select pgqueue.pause_job_type(''send_invoice'').');
     perform pgqueue.note_unknown('job_type', p_job_type);
     insert into pgqueue.job_types as t (job_type, paused_at, paused_reason)
     values (p_job_type, clock_timestamp(), p_reason)
@@ -57,6 +60,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.check_given('job_type', p_job_type, 'For example: select pgqueue.resume_job_type(''send_invoice'').');
     update pgqueue.job_types t set paused_at = null, paused_reason = null where t.job_type = p_job_type;
     perform pgqueue.ring_all();
 end
@@ -84,6 +88,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform pgqueue.check_given('job_type', p_job_type, 'For example: select pgqueue.set_job_type(''send_invoice'', p_max_attempts => 3).');
     perform pgqueue.note_unknown('job_type', p_job_type);
     insert into pgqueue.job_types (job_type) values (p_job_type) on conflict (job_type) do nothing;
     update pgqueue.job_types t set

@@ -57,7 +57,9 @@ declare
     v_old pgqueue.schedules;
     v_new pgqueue.schedules;
     v_broken text;
+    v_example constant text := 'For example: select pgqueue.set_schedule(''nightly'', ''30 2 * * *'', ''send_report'', ''{"to": "all"}'', p_time_zone => ''Europe/Berlin'').';
 begin
+    perform pgqueue.check_given('name', p_name, v_example);
     begin
         insert into pgqueue.schedules (name, cron, job_type)
         select p_name, p_cron, p_job_type where p_cron is not null and p_job_type is not null
@@ -88,17 +90,27 @@ begin
             jitter = coalesce(p_jitter, s.jitter),
             enabled = coalesce(p_enabled, s.enabled),
             description = coalesce(p_description, s.description),
-            operator_managed = s.operator_managed or (v_inserted = 0 and not p_declared),
+            operator_managed = s.operator_managed or (v_inserted = 0 and not coalesce(p_declared, false)),
             updated_at = clock_timestamp()
         where s.name = p_name
         returning * into v_new;
-    exception when check_violation then
+    exception when check_violation or numeric_value_out_of_range then
         get stacked diagnostics v_broken = constraint_name;
+        if v_broken = '' then
+            -- What its column cannot hold at all breaks the column's CHECK, too; PostgreSQL says "smallint out of range".
+            v_broken := case
+                when p_priority not between 0 and 3 then 'schedules_priority_check'
+                when p_max_attempts not between 1 and 10000 then 'schedules_max_attempts_check'
+                when p_catch_up_max not between 1 and 1000 then 'schedules_catch_up_max_check' end;
+            if v_broken is null then
+                raise;
+            end if;
+        end if;
         perform pgqueue.refuse_check('pgqueue', 'schedules', v_broken, jsonb_build_object('name', p_name, 'cron', p_cron, 'job_type', p_job_type,
                 'queue', p_queue, 'priority', p_priority, 'payload', p_payload, 'headers', p_headers, 'max_attempts', p_max_attempts,
                 'timeout', p_timeout, 'overlap', p_overlap, 'catch_up', p_catch_up, 'catch_up_max', p_catch_up_max, 'grace', p_grace,
                 'jitter', p_jitter),
-            'For example: select pgqueue.set_schedule(''nightly'', ''30 2 * * *'', ''send_report'', ''{"to": "all"}'', p_time_zone => ''Europe/Berlin'').');
+            v_example);
     end;
     if v_inserted = 1 or (v_new.cron, v_new.time_zone, v_new.enabled) is distinct from (v_old.cron, v_old.time_zone, v_old.enabled) then
         update pgqueue.schedules s set next_tick_at = pgqueue.next_tick(v_new.cron, v_new.time_zone, clock_timestamp())

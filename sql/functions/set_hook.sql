@@ -41,10 +41,13 @@ as $$
 declare
     v_name text[] := parse_ident(p_function);
     v_broken text;
+    v_example constant text := 'For example: select pgqueue.set_hook(''send_invoice'', ''shop.on_jobs'').';
 begin
+    perform pgqueue.check_given('job_type', p_job_type, v_example);
+    perform pgqueue.check_given('function', p_function, v_example);
     if cardinality(v_name) <> 2 then
         raise exception using errcode = 'PQ006', message = format('%L is not schema.function', p_function),
-            hint = 'For example: select pgqueue.set_hook(''send_invoice'', ''shop.on_jobs'').';
+            hint = v_example;
     end if;
     perform pgqueue.check_hook(v_name[1]::name, v_name[2]::name);
     perform pgqueue.note_unknown('job_type', p_job_type);

@@ -68,7 +68,10 @@ declare
     v_broken text := case when p_rate_jobs not between 1 and 1000000 then 'limits_rate_jobs_check'
         when p_rate_interval not between interval '1 millisecond' and interval '30 days' then 'limits_rate_interval_check' end;
     v_burst integer;
+    v_example constant text := 'For example: select pgqueue.set_limit(''queue'', ''mail'', p_max_running => 5), or p_rate_jobs => 100, p_rate_interval => ''1 minute''.';
 begin
+    perform pgqueue.check_given('kind', p_kind, v_example);
+    perform pgqueue.check_given('name', p_name, v_example);
     if v_broken is null then
         begin
             v_burst := case when p_rate_jobs is not null then coalesce(p_rate_burst,
@@ -92,7 +95,7 @@ begin
     if v_broken is not null then
         perform pgqueue.refuse_check('pgqueue', 'limits', v_broken, jsonb_build_object('kind', p_kind, 'name', p_name, 'max_running', p_max_running,
                 'rate_jobs', p_rate_jobs, 'rate_interval', p_rate_interval, 'rate_burst', p_rate_burst),
-            'For example: select pgqueue.set_limit(''queue'', ''mail'', p_max_running => 5), or p_rate_jobs => 100, p_rate_interval => ''1 minute''.');
+            v_example);
     end if;
     if v_id is null then
         return;

@@ -103,7 +103,8 @@ def answer(known: Flow, asked: Event, answered: Event | None) -> None:
 
 
 def hear(known: Flow, events: list[Event]) -> None:
-    """Read what the steward has asked for."""
+    """Read since when there are limits, and what the steward has asked for."""
+    known.limited_at = min((event["t"] for event in events if event["f"] == "limit"), default=0)
     for event in events:
         if event["f"] == "signal" and event["ty"] == "invoke":
             known.told.add(event["job"])

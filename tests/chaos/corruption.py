@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
-from tests.chaos.evidence import Effect, Entry, Evidence, Lease, Report, Wake
+from tests.chaos.evidence import Claim, Effect, Entry, Evidence, Lease, Report, Wake
 
 if TYPE_CHECKING:
     import random
@@ -102,13 +103,24 @@ def two_owners(evidence: Evidence, draw: random.Random) -> None:
 
 def order_inversion(evidence: Evidence, draw: random.Random) -> None:
     """A job is overtaken by a later one of its queue."""
+    _overtake(evidence, draw)
+
+
+def inversion_in_company(evidence: Evidence, draw: random.Random) -> None:
+    """A job is overtaken before there are limits, while another claim is under way."""
+    asked = _overtake(evidence, draw, until=evidence.flow.limited_at)
+    evidence.claims.append(Claim(asked - 1, asked + 2, "idle", 1, False, []))
+
+
+def _overtake(evidence: Evidence, draw: random.Random, until: float = math.inf) -> int:
+    """Make a claim that overtakes, of a job acknowledged before *until*; when it was asked for."""
     claims = evidence.claims
     straight = {}
     seen = set()
     for n, claim in enumerate(claims):
         for got in claim.got:
             free = got[0] in evidence.acked and got[0] not in evidence.flow.gates
-            if got[0] not in seen and free:
+            if got[0] not in seen and free and evidence.acked[got[0]] + 2 < until:
                 straight[n] = got
             seen.add(got[0])
     n = draw.choice(list(straight))
@@ -120,6 +132,7 @@ def order_inversion(evidence: Evidence, draw: random.Random) -> None:
     claims.append(claim._replace(asked=asked, answered=asked + 1, sweep=True, got=[late]))
     moved = claim._replace(asked=max(claim.asked, asked + 2), answered=claim.answered + 2)
     claims[n] = moved
+    return asked
 
 
 def key_overlap(evidence: Evidence, draw: random.Random) -> None:
@@ -187,6 +200,7 @@ KINDS: dict[str, tuple[Callable[[Evidence, random.Random], None], set[str]]] = {
     "same token twice": (same_token, {"token"}),
     "two owners": (two_owners, {"two_owners"}),
     "order inversion": (order_inversion, {"inversion"}),
+    "inversion in company": (inversion_in_company, {"inversion"}),
     "unique-key overlap": (key_overlap, {"key_overlap"}),
     "late wake-up": (late_wake_up, {"late_wake_up"}),
     "lost completion": (lost_completion, {"unkept_word"}),

@@ -105,6 +105,7 @@ class Flow:
 
     Attributes:
         gates: What a job must pass: names of limits and rates.
+        limited_at: Before this there was no gate (monotonic nanoseconds).
         limits: At most so many attempts at once, by gate.
         rates: Seconds between starts, and how many may come at once, by gate.
         ordered: The ordering key of a job, and whether its failure blocks those behind.
@@ -124,6 +125,7 @@ class Flow:
     """
 
     gates: dict[Job, tuple[str, ...]] = field(default_factory=dict)
+    limited_at: int = 0
     limits: dict[str, int] = field(default_factory=dict)
     rates: dict[str, tuple[float, int]] = field(default_factory=dict)
     ordered: dict[Job, tuple[str, bool]] = field(default_factory=dict)

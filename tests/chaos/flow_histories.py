@@ -189,6 +189,7 @@ def add(evidence: Evidence, draw: random.Random) -> None:
         draw: In which order, and at what distance.
     """
     author = _Author(evidence, draw)
+    evidence.flow.limited_at = author.now
     parts = [
         author.limited,
         author.ordered,

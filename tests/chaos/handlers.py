@@ -23,11 +23,23 @@ LEDGER = "insert into chaos.ledger (job, token) values (%s, %s) returning xid::t
 MEMORY_BYTES = 512 * 1024 * 1024
 
 
-@jobs.job(backoff=SOON)
-async def quick(ctx: JobContext, **wish: Any) -> dict[str, Any]:
+async def as_wished(ctx: JobContext, **wish: Any) -> dict[str, Any]:
     """Sleep a moment in a task, then end as the payload says."""
     await asyncio.sleep(wish.get("seconds", 0.0))
     return _end(ctx, wish)
+
+
+QUICK = {
+    "quick": "Nothing else.",
+    "keyed": "At most so many of one concurrency_key at once.",
+    "limited": "At most so many at once.",
+    "rated": "At most so many starts a second.",
+    "ordered": "Those of one ordering_key one after another.",
+    "member": "Of a batch, to which it may add, or of a tenant.",
+    "paid": "Refused when its customer cannot pay.",
+}
+for _kind, _what in QUICK.items():
+    jobs.job(_kind, backoff=SOON, description=_what)(as_wished)
 
 
 @jobs.job(backoff=SOON)
@@ -99,36 +111,6 @@ async def deadly() -> None:
 
 
 @jobs.job(backoff=SOON)
-async def keyed(ctx: JobContext, **wish: Any) -> dict[str, Any]:
-    """As `quick`; at most so many of one concurrency_key at once."""
-    return await _flow(ctx, wish)
-
-
-@jobs.job(backoff=SOON)
-async def limited(ctx: JobContext, **wish: Any) -> dict[str, Any]:
-    """As `quick`; at most so many at once."""
-    return await _flow(ctx, wish)
-
-
-@jobs.job(backoff=SOON)
-async def rated(ctx: JobContext, **wish: Any) -> dict[str, Any]:
-    """As `quick`; at most so many starts a second."""
-    return await _flow(ctx, wish)
-
-
-@jobs.job(backoff=SOON)
-async def ordered(ctx: JobContext, **wish: Any) -> dict[str, Any]:
-    """As `quick`; those of one ordering_key one after another."""
-    return await _flow(ctx, wish)
-
-
-@jobs.job(backoff=SOON)
-async def member(ctx: JobContext, **wish: Any) -> dict[str, Any]:
-    """As `quick`; of a batch, to which it may add, or of a tenant."""
-    return await _flow(ctx, wish)
-
-
-@jobs.job(backoff=SOON)
 async def called() -> None:
     """Do nothing: that it is there, and once, is the question."""
 
@@ -139,13 +121,7 @@ async def asking(ctx: JobContext, **wish: Any) -> dict[str, Any]:
     told = ctx.wait_for(SIGNAL)
     if told.payload != {"said": str(ctx.id)}:
         raise Fail(f"told {told.payload!r}")
-    return await _flow(ctx, wish)
-
-
-@jobs.job(backoff=SOON)
-async def paid(ctx: JobContext, **wish: Any) -> dict[str, Any]:
-    """As `quick`; refused when its customer cannot pay."""
-    return await _flow(ctx, wish)
+    return await as_wished(ctx, **wish)
 
 
 @jobs.job(backoff=SOON, transactional=True)
@@ -153,12 +129,7 @@ async def paid_later(ctx: JobContext, **wish: Any) -> dict[str, Any]:
     """As `written`; waits when its customer cannot pay."""
     cursor = await ctx.connection.execute(LEDGER, (ctx.id, ctx.token))
     _effect(ctx, await cursor.fetchone())
-    return await _flow(ctx, wish)
-
-
-async def _flow(ctx: JobContext, wish: Mapping[str, Any]) -> dict[str, Any]:
-    await asyncio.sleep(wish.get("seconds", 0.0))
-    return _end(ctx, wish)
+    return await as_wished(ctx, **wish)
 
 
 def _effect(ctx: JobContext, row: Any) -> None:

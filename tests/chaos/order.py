@@ -29,8 +29,8 @@ def inversions(
     the other, took a later job of its queue. Floors are excepted: they may miss what was committed
     late, which is what claims without them are for. So are times when a claim was under way that
     nobody knows the end of: it may have locked the job. Jobs with limits wait for more than that.
-    While there are some, a claim that looks behind parked jobs has others in its hands for a
-    moment: then only claims count that no other overlapped.
+    Once there are some, a claim that looks behind parked jobs has others in its hands for a
+    moment: from then on only claims count that no other overlapped.
 
     Args:
         evidence: The run.
@@ -39,7 +39,7 @@ def inversions(
     """
     waiting: dict[str, list[_Waiting]] = defaultdict(list)
     asks: dict[str, list[tuple[int, int, Key, Job]]] = defaultdict(list)
-    alone = _alone(evidence.claims) if evidence.flow.gates else None
+    alone = _alone(evidence.claims) if evidence.flow.gates else set()
     for n, claim in enumerate(evidence.claims):
         worst: dict[str, tuple[Key, Job]] = {}
         for job, token, queue, priority, pos in claim.got:
@@ -50,7 +50,8 @@ def inversions(
             free = job not in evidence.touched and job not in evidence.flow.gates
             if acked is not None and straight.get(token) == job and free:
                 waiting[queue].append((key, acked, claim.asked, job))
-        if claim.sweep and (alone is None or n in alone):
+        before_limits = not evidence.flow.gates or claim.answered < evidence.flow.limited_at
+        if claim.sweep and (before_limits or n in alone):
             counts["order checked"] += bool(worst)
             for queue, (key, job) in worst.items():
                 asks[queue].append((claim.asked, claim.answered, key, job))

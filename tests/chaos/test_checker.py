@@ -87,9 +87,18 @@ def test_an_unknown_outcome_counts_as_neither() -> None:
     assert check(evidence).violations == []
 
 
-@pytest.mark.parametrize(("gates", "compared"), [({}, 3), ({9: ("narrow",)}, 1)])
+@pytest.mark.parametrize(
+    ("flow", "compared"),
+    [
+        (Flow(), 3),
+        (Flow(gates={9: ("narrow",)}), 1),
+        (Flow(gates={9: ("narrow",)}, limited_at=22), 2),
+        (Flow(gates={9: ("narrow",)}, limited_at=28), 3),
+    ],
+    ids=["no limits", "from the start", "from the second claim on", "later"],
+)
 def test_only_claims_that_are_compared_count_as_checked_for_order(
-    gates: dict[object, tuple[str, ...]], compared: int
+    flow: Flow, compared: int
 ) -> None:
     """Not those with floors, nor empty ones; beside limits only those that no other overlapped."""
     claims = [
@@ -102,7 +111,7 @@ def test_only_claims_that_are_compared_count_as_checked_for_order(
             (70, 80, True, None),
         )
     ]
-    evidence = Evidence(claims=claims, unsure=None, flow=Flow(gates=gates))
+    evidence = Evidence(claims=claims, unsure=None, flow=flow)
 
     assert check(evidence).counts["order checked"] == compared
 

@@ -214,6 +214,34 @@ def test_no_such_job_is_exit_code_3(cli: Cli, words: list[str]) -> None:
     assert str(NOBODY) in result.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", NOBODY],
+        ["jobs", "show", NOBODY],
+        ["jobs", "cancel", NOBODY],
+        ["jobs", "retry", NOBODY],
+        ["jobs", "reschedule", NOBODY],
+        ["jobs", "reprioritise", NOBODY, "high"],
+    ],
+    ids=lambda words: " ".join(map(str, words[:-1])),
+)
+def test_the_hint_has_a_line_of_its_own(cli: Cli, words: list[object]) -> None:
+    """Whichever command refuses: what was wrong, then what to do."""
+    error, hint = cli(*words).stderr.splitlines()
+
+    assert error == f"Error: job {NOBODY} does not exist"
+    assert hint.startswith("Hint: It may have been removed by retention")
+
+
+def test_the_refusals_of_several_jobs_are_members_with_their_hints(cli: Cli) -> None:
+    """As in the error object of a command that ends with one."""
+    (refused,) = json.loads(cli("jobs", "cancel", NOBODY, "--json").stdout)
+
+    assert refused["message"] == f"job {NOBODY} does not exist"
+    assert refused["hint"].startswith("It may have been removed by retention")
+
+
 def test_with_json_errors_are_json_too(cli: Cli) -> None:
     """One object on stderr; stdout stays empty."""
     result = cli("status", NOBODY, "--json")

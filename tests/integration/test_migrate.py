@@ -16,7 +16,7 @@ from pgqueue.errors import DatabaseUnavailable, PermissionDenied, PgqueueError, 
 from pgqueue.migrate import installed_version, migrate, migration_sql
 from pgqueue.sqlfiles import Manifest, SqlFile, manifest
 from tests.support.databases import violations
-from tests.support.psql import PsqlError, psql
+from tests.support.psql import INSTALL_SQL, PsqlError, psql
 
 if TYPE_CHECKING:
     from tests.support.cluster import Cluster
@@ -55,6 +55,17 @@ def test_a_migrated_schema_is_the_same_as_one_that_psql_installed(dsn: str, empt
     assert done.changes
     assert catalogue(empty_dsn) == catalogue(dsn)
     assert violations(empty_dsn) == []
+
+
+def test_psql_says_in_one_line_what_it_has_installed(empty_dsn: str) -> None:
+    """The schema's version and the next step; with -q nothing, and -q or not stays as it was."""
+    name = conninfo_to_dict(empty_dsn)["dbname"]
+    line = f"pgqueue is installed in {name}, schema version {VERSION}."
+    told = psql(empty_dsn, f"\\i {INSTALL_SQL}\n\\echo :QUIET", variables={"QUIET": "off"})
+    quiet = psql(empty_dsn, f"\\i {INSTALL_SQL}\n\\echo :QUIET")
+
+    assert told.splitlines() == [f"{line} Next: pgqueue doctor, then a worker.", "off"]
+    assert quiet == "on"
 
 
 def test_migrating_again_changes_nothing(dsn: str) -> None:

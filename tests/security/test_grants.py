@@ -62,7 +62,7 @@ _INTERNAL = (
     _set(
         """after_finish app_migrated app_opened attempts_allowed backoff callback_host
     cancel_waiting catalogue circles
-    check_acyclic check_enqueue check_isolation check_job check_time_zone check_worker
+    check_acyclic check_enqueue check_given check_isolation check_job check_time_zone check_worker
     clock_change complete_owned completed_status confine count_outcome cron_dom cron_dow
     cron_field cron_fields cron_parse cron_time cron_wall disable_tenants effective_queue
     enable_tenants end_attempt ended_status enqueue_callbacks enqueue_tick error_object
@@ -81,7 +81,7 @@ _INTERNAL = (
     insert_inside join_batch look_at_batch look_at_signal read_signal_token retry_paused
     settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
     redrive_round refused_of
-    finish_hooked hold_back hooks_of
+    finish_hooked forget_sweep_failures hold_back hooks_of may_sweep
     raise_no_schedule refuse_check refused_status retry_one ring_all set_hook settle_hooks sweep
     sweep_one take_to_wait tell_hooks uncount_success unhold"""
     )
@@ -106,7 +106,7 @@ _VIEWS = _set(
 )
 _TABLES = _set(
     """app_migrations attempts batch_log batches blocked callback_secrets completions dependencies
-    finished hook_calls hooks installed_objects
+    finished hook_calls hooks installed_objects sweep_failures
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings signal_secret signals stats stats_log tenants workers"""
 ) | _set(

@@ -210,3 +210,63 @@ def test_what_says_nothing_about_a_job_stops_the_sweep(db: Db, state: str) -> No
 
     assert sqlstate_of(db, "select pgqueue.expire()") == state
     assert (place(db, poison), place(db, other)) == ("ready", "ready")
+
+
+def _due(db: Db, part: str) -> None:
+    """Whatever waits is for this part of maintenance to move."""
+    if part == "expire":
+        for table in ("jobs", "ready"):
+            db.execute(f"update pgqueue.{table} set expires_at = now()")
+        return
+    jobs = claim(db, worker(db), 10)
+    if part == "rescue":
+        worker_dies(db, value(db, "select distinct worker_id from pgqueue.running"))
+        return
+    for job in jobs:
+        db.execute("select pgqueue.pause_until(%s, %s, 'go', '1 hour')", job.owned)
+    db.execute("update pgqueue.blocked set look_at = now(), timeout_at = now()")
+
+
+@pytest.mark.parametrize("part", ["expire", "rescue", "look_at_signals"])
+def test_as_many_as_a_sweep_takes_hide_nobody(db: Db, part: str) -> None:
+    """It steps over those that failed; after a minute they are tried again."""
+    first, _ = _poisoned(db)
+    poison = [first, *(insert(db, "poison", max_attempts=1) for _ in range(3))]
+    last = insert(db, max_attempts=1)
+    _due(db, part)
+    before = place(db, first)
+    for _ in range(3):
+        db.execute(f"select pgqueue.{part}(2)")
+
+    assert place(db, last) == "finished"
+    assert [place(db, job_id) for job_id in poison] == [before] * 4
+    assert set(column(db, "select job_id from pgqueue.sweep_failures")) == set(poison)
+    assert set(column(db, "select error from pgqueue.sweep_failures")) == {"never (SQLSTATE 55000)"}
+
+    db.execute("drop trigger refuse_poison on pgqueue.finished")
+    db.execute(f"select pgqueue.{part}()")
+
+    assert [place(db, job_id) for job_id in poison] == [before] * 4
+
+    db.execute("update pgqueue.sweep_failures set next_try_at = clock_timestamp()")
+    db.execute(f"select pgqueue.{part}()")
+
+    assert [place(db, job_id) for job_id in poison] == ["finished"] * 4
+
+
+def test_what_a_sweep_failed_on_is_forgotten_in_time(db: Db) -> None:
+    """When it has been tried again, or moved by somebody else."""
+    poison, _ = _poisoned(db)
+    _due(db, "expire")
+    db.execute("select pgqueue.maintain()")
+
+    assert column(db, "select job_id from pgqueue.sweep_failures") == [poison]
+
+    db.execute("drop trigger refuse_poison on pgqueue.finished")
+    db.execute(
+        "update pgqueue.sweep_failures set next_try_at = clock_timestamp() - interval '61 seconds'"
+    )
+    db.execute("select pgqueue.maintain()")
+
+    assert column(db, "select job_id from pgqueue.sweep_failures") == []
+    assert place(db, poison) == "finished"

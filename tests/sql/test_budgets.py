@@ -8,16 +8,16 @@ a change that breaks one is dearer for every job, and says so here before a benc
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgqueue.registry import Registry
 from pgqueue.worker import Worker
 from pgqueue.worker.link import Link
-from tests.support.sqljobs import insert_many, row, value, worker
+from tests.support.costs import CLAIM, ENQUEUE, ENQUEUE_FUNCTION, REPORT, Cost, cost
+from tests.support.sqljobs import insert_many, value, worker
 
 if TYPE_CHECKING:
     from pgqueue.calls import Call
@@ -25,21 +25,6 @@ if TYPE_CHECKING:
 
 _BATCH = 100
 _TRIES = 5
-# Inside a function, so that EXPLAIN counts the trigger as well.
-_ENQUEUE_FUNCTION = """
-create function pg_temp.enqueue(p_jobs integer) returns void language plpgsql as $$
-begin
-    insert into pgqueue.jobs (job_type, payload)
-    select 't', '{"n": 1}' from generate_series(1, p_jobs);
-end
-$$
-"""
-_ENQUEUE = "select pg_temp.enqueue(%s)"
-_CLAIM = "select * from pgqueue.claim(%s, '{default}', %s, array[0, %s, 0, 0]::bigint[])"
-_REPORT = (
-    "select * from pgqueue.report((select array_agg(job_id order by token) from pgqueue.running),"
-    " (select array_agg(token order by token) from pgqueue.running))"
-)
 # Per job, in batches of 100.
 _BUFFERS_MAX = {"enqueue": 12.5, "claim": 12.5, "report": 7.5}
 _WAL_BYTES_MAX = {"enqueue": 500, "claim": 345, "report": 376}
@@ -47,36 +32,20 @@ _WAL_BYTES_MAX = {"enqueue": 500, "claim": 345, "report": 376}
 _WAL_BYTES_LIFE = 1_212
 
 
-class Cost(NamedTuple):
-    """Of one statement."""
-
-    buffers: int
-    wal_bytes: int
-
-
-def _cost(db: Db, query: str, *values: Any) -> tuple[Cost, bool]:
-    """What it cost, and whether full-page images, which depend on the checkpoints, were in it."""
-    found = row(db, f"explain (analyze, buffers, wal, format json) {query}", *values)[0]
-    plan = (found if isinstance(found, list) else json.loads(found))[0]
-    top = plan["Plan"]
-    buffers = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
-    return Cost(buffers, top["WAL Bytes"]), top["WAL FPI"] > 0
-
-
 def _costs(db: Db, batch: int) -> dict[str, Cost]:
     """One batch through its life; again until no full-page image is in it."""
     by = worker(db, lease="1 hour")
-    db.execute(_ENQUEUE_FUNCTION)
+    db.execute(ENQUEUE_FUNCTION)
     insert_many(db, 1_000)
     for _ in range(_TRIES):
         floor = value(db, "select coalesce(min(pos), 0) from pgqueue.ready")
         parts = {
-            "enqueue": _cost(db, _ENQUEUE, batch),
-            "claim": _cost(db, _CLAIM, by, batch, floor),
-            "report": _cost(db, _REPORT),
+            "enqueue": cost(db, ENQUEUE, batch, "t"),
+            "claim": cost(db, CLAIM, by, batch, floor),
+            "report": cost(db, REPORT),
         }
         assert value(db, "select count(*) from pgqueue.running") == 0
-        costs = {name: cost for name, (cost, _) in parts.items()}
+        costs = {name: one for name, (one, _) in parts.items()}
         # The first one plans, and reads the catalogue.
         if floor > 1 and not any(images for _, images in parts.values()):
             return costs
@@ -86,7 +55,7 @@ def _costs(db: Db, batch: int) -> dict[str, Cost]:
 def test_a_batch_costs_so_many_buffers_per_job(db: Db) -> None:
     """Index descents and heap pages; a plan that scans shows here at once."""
     db.execute("checkpoint")
-    found = {name: cost.buffers / _BATCH for name, cost in _costs(db, _BATCH).items()}
+    found = {name: one.buffers / _BATCH for name, one in _costs(db, _BATCH).items()}
 
     assert {name: n for name, n in found.items() if n > _BUFFERS_MAX[name]} == {}
 
@@ -94,7 +63,7 @@ def test_a_batch_costs_so_many_buffers_per_job(db: Db) -> None:
 def test_a_batch_writes_so_much_wal_per_job(db: Db) -> None:
     """An index more, or an UPDATE that is not HOT, shows here."""
     costs = _costs(db, _BATCH)
-    found = {name: cost.wal_bytes / _BATCH for name, cost in costs.items()}
+    found = {name: one.wal_bytes / _BATCH for name, one in costs.items()}
 
     assert {name: n for name, n in found.items() if n > _WAL_BYTES_MAX[name]} == {}
     assert sum(found.values()) <= _WAL_BYTES_LIFE
@@ -103,12 +72,12 @@ def test_a_batch_writes_so_much_wal_per_job(db: Db) -> None:
 def test_a_life_moves_rows_and_updates_none(db: Db) -> None:
     """100 jobs: a row in each table that they pass, deleted when they leave it."""
     by = worker(db, lease="1 hour")
-    db.execute(_ENQUEUE_FUNCTION)
+    db.execute(ENQUEUE_FUNCTION)
     with db.transaction():
         before = _rows(db)
-        db.execute(_ENQUEUE, (_BATCH,))
-        db.execute(_CLAIM, (by, _BATCH, 0))
-        db.execute(_REPORT)
+        db.execute(ENQUEUE, (_BATCH, "t"))
+        db.execute(CLAIM, (by, _BATCH, 0))
+        db.execute(REPORT)
         after = _rows(db)
     found = {
         name: tuple(now - then for now, then in zip(counts, before[name], strict=True))
