@@ -98,6 +98,11 @@ class Exchange:
         """How long calls will still be refused."""
         return self._link.retry_seconds
 
+    @property
+    def sweep_takes_long(self) -> bool:
+        """Whether jobs that rang had better not wait for it."""
+        return self._floors.sweep_takes_long
+
     def limit(self, room: int) -> int:
         """How many jobs to claim at once into *room* free slots."""
         return min(room, CLAIM_MAX, max(WHOLE_MAX, self._concurrency // 2))

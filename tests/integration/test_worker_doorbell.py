@@ -13,9 +13,10 @@ import psycopg
 import pytest
 
 from pgqueue import DatabaseUnavailable, Registry
-from pgqueue.worker import Worker, engine, exchange
+from pgqueue.worker import Worker, engine, exchange, floors
 from pgqueue.worker.doorbell import Doorbell
 from pgqueue.worker.exchange import Exchange
+from pgqueue.worker.floors import Floors
 from pgqueue.worker.link import Link
 from pgqueue.worker.stream import STREAM_SECONDS
 from tests.support.wait import eventually
@@ -158,7 +159,13 @@ def _past(moment: float) -> bool:
 
 @pytest.mark.parametrize(("slots", "claims_each"), [(50, 1), (1, 2)])
 def test_many_idle_workers_are_no_herd(
-    dsn: str, db: Database, registry: Registry, claims: list[float], slots: int, claims_each: int
+    dsn: str,
+    db: Database,
+    registry: Registry,
+    claims: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    slots: int,
+    claims_each: int,
 ) -> None:
     """
     With 16 idle workers one claim is made per inserted job.
@@ -166,6 +173,8 @@ def test_many_idle_workers_are_no_herd(
     A worker of one slot is full with it: the next one takes the door and claims to be sure.
     """
     workers, jobs = 16, 20
+    # On a busy machine any claim may take long; the next one would be made in two.
+    monkeypatch.setattr(floors, "LONG_SECONDS", POLL_SECONDS)
     with ExitStack() as stack:
         for number in range(workers):
             options = {"poll_seconds": POLL_SECONDS, "name": f"w{number}", "concurrency": slots}
@@ -268,6 +277,49 @@ def test_claims_that_take_long_keep_nobody_at_the_door(
                 break
 
     assert got_up
+
+
+def test_a_job_that_rings_does_not_wait_for_a_sweep_that_takes_long(
+    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is claimed from the floors; the sweep follows before the worker sleeps."""
+    seen: list[tuple[bool, bool]] = []
+    original = Link.call
+
+    async def call(self: Link, call: Any, **options: Any) -> Any:
+        answer = await original(self, call, **options)
+        if "pgqueue.claim(" in str(call.sql):
+            seen.append((call.params[3] is None, bool(answer)))
+        return answer
+
+    monkeypatch.setattr(Link, "call", call)
+    monkeypatch.setattr(Floors, "sweep_takes_long", True)
+    monkeypatch.setattr(floors, "SWEEP_COST_FACTOR", 1e6)  # no sweep but those of the door
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
+        asleep(db)
+        eventually(lambda: len(seen) >= 2, what="the claims before the worker sleeps are made")
+        del seen[:]
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        eventually(lambda: len(seen) >= 2, what="a sweep follows")
+
+    assert seen[:2] == [(False, True), (True, False)]
+
+
+def test_of_two_jobs_that_ring_one_may_lie_below_the_floor(
+    dsn: str, db: Database, connect: Connect, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It drew its position first and commits last, where sweeps take long: it starts soon."""
+    monkeypatch.setattr(Floors, "sweep_takes_long", True)
+    monkeypatch.setattr(floors, "SWEEP_COST_FACTOR", 1e6)  # no sweep but those of the door
+    monkeypatch.setattr(floors, "LAG_SECONDS", 0.0)
+    early = connect(autocommit=False)
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
+        asleep(db)
+        first = enqueue(early, "nothing")
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        early.commit()
+
+        reaches(db, first, "succeeded", seconds=SOON_SECONDS)
 
 
 def test_without_a_doorbell_workers_poll(dsn: str, db: Database, registry: Registry) -> None:

@@ -70,6 +70,18 @@ def test_a_floor_never_sinks(clock: list[float]) -> None:
     assert _floor(floors) == 102
 
 
+@pytest.mark.parametrize(
+    ("seconds", "long"), [((0.1, 0.1), False), ((0.1, 0.1, 0.1), True), ((0.1, 0.001, 0.1), False)]
+)
+def test_sweeps_take_long_when_several_did(seconds: tuple[float, ...], *, long: bool) -> None:
+    """One may have waited for the machine: the jobs that ring would cost two claims each."""
+    floors = Floors(["default"])
+    for one in seconds:
+        floors.swept(one)
+
+    assert floors.sweep_takes_long == long
+
+
 @pytest.mark.parametrize(("gap", "dense"), [(0.5, True), (1.5, False)])
 def test_the_time_that_claims_take_is_no_gap(
     clock: list[float], gap: float, *, dense: bool
