@@ -19,7 +19,7 @@ from pgqueue.embedded import EmbeddedError, find_binaries
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Load", "Pgbench", "find_pgbench"]
+__all__ = ["Load", "Pgbench", "find_pgbench", "read_log", "stop"]
 
 _GRACE_SECONDS = 120.0
 _PROBE_SECONDS = 15.0
@@ -91,6 +91,7 @@ class Pgbench:
         transactions: int | None = None,
         rate: int | None = None,
         variables: Mapping[str, object] | None = None,
+        log: Path | None = None,
     ) -> subprocess.Popen[str]:
         """
         Start *script*.
@@ -103,10 +104,13 @@ class Pgbench:
             transactions: how many per client.
             rate: Transactions per second, by chance as in life; None = as many as possible.
             variables: Of the script.
+            log: The names of its files begin so: `read_log` reads them.
         """
         end = ["-T", str(max(1, round(seconds)))] if seconds else ["-t", str(transactions)]
         limit = ["-R", str(rate)] if rate else []
         given = [f"--define={key}={value}" for key, value in (variables or {}).items()]
+        if log is not None:
+            end += ["-l", f"--log-prefix={log}"]
         size = ["-c", str(clients), "-j", str(min(clients, os.cpu_count() or 1))]
         process = subprocess.Popen(
             [str(self.program), "-n", "-M", "prepared", *size, *end, *limit, *given, "-f", "-"],
@@ -144,6 +148,22 @@ class Pgbench:
             lines = [line for line in err.splitlines() if "error" in line.lower()]
             raise Unavailable(f"pgbench failed: {(lines or [err.strip()])[0]}")
         return Load(float(rate[1]), int(done[1]))
+
+
+def read_log(log: Path) -> list[tuple[float, float]]:
+    """
+    When each transaction ended, and how many seconds it took from when it was sent.
+
+    Args:
+        log: As given to `start`.
+    """
+    found = []
+    for path in log.parent.glob(f"{log.name}.*"):
+        for line in path.read_text().splitlines():
+            # client, number, microseconds, script, end: seconds, microseconds, how late it was sent
+            _, _, took, _, seconds, fraction, *late = map(int, line.split())
+            found.append((seconds + fraction / 1e6, (took - sum(late)) / 1e6))
+    return found
 
 
 def stop(process: subprocess.Popen[str]) -> None:

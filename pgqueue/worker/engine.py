@@ -97,6 +97,7 @@ class Engine:
         self._poll_seconds = poll_seconds
         self._alike = alike
         self._poll_at = 0.0
+        self._owes_sweep = False
         self._drain = drain
         self._on_drained = on_drained
         self._trouble = Backoff(0.05, 5.0)
@@ -184,7 +185,7 @@ class Engine:
                 await bell.leave(pass_on=False)
                 await self._lie_down(bell, room)
             else:
-                await self._look(bell, room)
+                await self._look(bell, room, rung=True)
         elif now >= self._poll_at:
             self._poll_at = now + self._poll_pause(bell)
             self._exchange.rest()
@@ -198,6 +199,8 @@ class Engine:
                 await bell.ping()
         elif self._outbox:
             await self._report()
+        elif self._owes_sweep:
+            await self._look(bell, room)
         elif self._drain and not self._exchange.known_empty and not self._executor.runs:
             await self._claim(room, sweep=True)
         else:
@@ -263,11 +266,14 @@ class Engine:
         patience = 1 + bell.seat / PATIENT_SEATS if self._alike() else 1.0
         return jittered(self._poll_seconds * patience)
 
-    async def _look(self, bell: Doorbell, room: int) -> int:
+    async def _look(self, bell: Doorbell, room: int, *, rung: bool = False) -> int:
         """Claim from a place at the doors, and get up if there is more; how many were found."""
+        # What rang lies above the floors, as a rule: it need not wait for a sweep that takes long.
+        # That follows before we sleep: two may have rung, and one lie below.
+        self._owes_sweep = rung and self._exchange.sweep_takes_long
         # Idle only here: who has a place has a session of its own, which ends when the server
         # crashes. A pooler's connection would outlive that, and exchange.FLUSHED_SECONDS with it.
-        found = await self._claim(room, sweep=True, idle=True)
+        found = await self._claim(room, sweep=not self._owes_sweep, idle=True)
         if found >= self._exchange.limit(room):
             # More than one claim can take, and nobody rings for it: go on, and let the next worker
             # help, which wakes the one after it. Without that one worker drained 50,000 instant

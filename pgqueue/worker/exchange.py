@@ -98,6 +98,11 @@ class Exchange:
         """How long calls will still be refused."""
         return self._link.retry_seconds
 
+    @property
+    def sweep_takes_long(self) -> bool:
+        """Whether jobs that rang had better not wait for it."""
+        return self._floors.sweep_takes_long
+
     def limit(self, room: int) -> int:
         """How many jobs to claim at once into *room* free slots."""
         return min(room, CLAIM_MAX, max(WHOLE_MAX, self._concurrency // 2))
@@ -128,7 +133,7 @@ class Exchange:
         # Before the handlers start: what is reported now is on its way while they run.
         self._busy = full and limit >= BUSY_MIN and self._reporter.helps()
         if answer.claimed:
-            self._start(answer.claimed, full=full)
+            self._start(answer.claimed, began, full=full)
             if not full:
                 # Handlers that need no wait end here, and the next round trip reports them. Else
                 # there is more to claim: the server finds it while they run.
@@ -194,8 +199,8 @@ class Exchange:
                 self._stray_at = 0.0
             raise
 
-    def _start(self, claimed: list[Claimed], *, full: bool) -> None:
-        self._stream.found()
+    def _start(self, claimed: list[Claimed], began: float, *, full: bool) -> None:
+        self._stream.found(began)
         self._floors.saw(claimed, full=full)
         for job in self._executor.start(claimed):
             # A claim asks for our types only; a job type has been renamed under us.

@@ -36,9 +36,15 @@ class Stream:
         """How long to wait before the next look."""
         return min(max(self._gap / 2, PAUSE_MIN), PAUSE_MAX)
 
-    def found(self) -> None:
-        """Note that a claim brought jobs."""
+    def found(self, began: float) -> None:
+        """
+        Note that a claim brought jobs.
+
+        Args:
+            began: When it was made. Its own time is no gap: under a held snapshot a claim without
+                floors takes longer than a stream's gap, and who slept then made no other claims.
+        """
         now = time.monotonic()
-        self._gap = now - self._found_at
+        self._gap = began - self._found_at
         self._found_at = now
         self._until = now + STREAM_SECONDS if self.dense else 0.0

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 
 from pgqueue import DatabaseUnavailable, Registry
-from pgqueue.worker import Worker, engine, exchange
+from pgqueue.worker import Worker, engine, exchange, floors
 from pgqueue.worker.doorbell import Doorbell
 from pgqueue.worker.exchange import Exchange
+from pgqueue.worker.floors import Floors
 from pgqueue.worker.link import Link
 from pgqueue.worker.stream import STREAM_SECONDS
 from tests.support.wait import eventually
@@ -30,6 +31,7 @@ POLL_SECONDS = 60.0
 # A wake-up takes milliseconds; this is for a machine under load, and far below the poll interval.
 SOON_SECONDS = 5.0
 DOOR, SEAT = 7067001, 7067002
+_CLAIMS = ("pgqueue.claim(", "pgqueue.exchange(")
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def claims(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     original = Link.call
 
     async def counted(self: Link, call: Any, **options: Any) -> Any:
-        if "pgqueue.claim(" in str(call.sql) or "pgqueue.exchange(" in str(call.sql):
+        if any(name in str(call.sql) for name in _CLAIMS):
             made.append(time.monotonic())
         return await original(self, call, **options)
 
@@ -157,7 +159,13 @@ def _past(moment: float) -> bool:
 
 @pytest.mark.parametrize(("slots", "claims_each"), [(50, 1), (1, 2)])
 def test_many_idle_workers_are_no_herd(
-    dsn: str, db: Database, registry: Registry, claims: list[float], slots: int, claims_each: int
+    dsn: str,
+    db: Database,
+    registry: Registry,
+    claims: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    slots: int,
+    claims_each: int,
 ) -> None:
     """
     With 16 idle workers one claim is made per inserted job.
@@ -165,6 +173,8 @@ def test_many_idle_workers_are_no_herd(
     A worker of one slot is full with it: the next one takes the door and claims to be sure.
     """
     workers, jobs = 16, 20
+    # On a busy machine any claim may take long; the next one would be made in two.
+    monkeypatch.setattr(floors, "LONG_SECONDS", POLL_SECONDS)
     with ExitStack() as stack:
         for number in range(workers):
             options = {"poll_seconds": POLL_SECONDS, "name": f"w{number}", "concurrency": slots}
@@ -174,7 +184,7 @@ def test_many_idle_workers_are_no_herd(
         for _ in range(jobs):
             reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
             # Else the next job makes a stream of two, in which somebody stays up and polls.
-            eventually(partial(_past, time.monotonic() + STREAM_SECONDS))
+            eventually(partial(_past, time.monotonic() + STREAM_SECONDS), what="the stream is over")
             asleep(db, seats=workers - 1)
         made = len(claims) - before
 
@@ -236,6 +246,80 @@ def test_a_steady_stream_is_not_one_notification_per_job(
         rings = [n for n in ear.notifies(timeout=0.2) if n.payload.startswith("ring")]
 
     assert 1 <= len(rings) <= 100
+
+
+def test_claims_that_take_long_keep_nobody_at_the_door(
+    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Under a held snapshot a claim without floors takes longer than a stream's gap.
+
+    Who took that for a lull claimed at the door only, where each claim is such a one and each
+    INSERT must NOTIFY: at 1,000 jobs/s, after 40 s of a held snapshot, one in four.
+    """
+    original = Link.call
+
+    async def call(self: Link, call: Any, **options: Any) -> Any:
+        answer = await original(self, call, **options)
+        without_floors = any(name in str(call.sql) for name in _CLAIMS) and call.params[3] is None
+        if without_floors:
+            await asyncio.sleep(2 * STREAM_SECONDS)
+        return answer
+
+    monkeypatch.setattr(Link, "call", call)
+    # So many slots are not filled by what comes meanwhile: that would be a reason to get up.
+    with working(registry, dsn, poll_seconds=POLL_SECONDS, concurrency=1000):
+        asleep(db)
+        got_up = False
+        for _ in range(3_000):
+            enqueue(db, "nothing")
+            if got_up := not held(db, DOOR):
+                break
+
+    assert got_up
+
+
+def test_a_job_that_rings_does_not_wait_for_a_sweep_that_takes_long(
+    dsn: str, db: Database, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is claimed from the floors; the sweep follows before the worker sleeps."""
+    seen: list[tuple[bool, bool]] = []
+    original = Link.call
+
+    async def call(self: Link, call: Any, **options: Any) -> Any:
+        answer = await original(self, call, **options)
+        if "pgqueue.claim(" in str(call.sql):
+            seen.append((call.params[3] is None, bool(answer)))
+        return answer
+
+    monkeypatch.setattr(Link, "call", call)
+    monkeypatch.setattr(Floors, "sweep_takes_long", True)
+    monkeypatch.setattr(floors, "SWEEP_COST_FACTOR", 1e6)  # no sweep but those of the door
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
+        asleep(db)
+        eventually(lambda: len(seen) >= 2, what="the claims before the worker sleeps are made")
+        del seen[:]
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        eventually(lambda: len(seen) >= 2, what="a sweep follows")
+
+    assert seen[:2] == [(False, True), (True, False)]
+
+
+def test_of_two_jobs_that_ring_one_may_lie_below_the_floor(
+    dsn: str, db: Database, connect: Connect, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It drew its position first and commits last, where sweeps take long: it starts soon."""
+    monkeypatch.setattr(Floors, "sweep_takes_long", True)
+    monkeypatch.setattr(floors, "SWEEP_COST_FACTOR", 1e6)  # no sweep but those of the door
+    monkeypatch.setattr(floors, "LAG_SECONDS", 0.0)
+    early = connect(autocommit=False)
+    with working(registry, dsn, poll_seconds=POLL_SECONDS):
+        asleep(db)
+        first = enqueue(early, "nothing")
+        reaches(db, enqueue(db, "nothing"), "succeeded", seconds=SOON_SECONDS)
+        early.commit()
+
+        reaches(db, first, "succeeded", seconds=SOON_SECONDS)
 
 
 def test_without_a_doorbell_workers_poll(dsn: str, db: Database, registry: Registry) -> None:

@@ -22,7 +22,7 @@ from pgqueue.bench.model import (
     latencies,
     percentile,
 )
-from pgqueue.bench.pgbench import libpq_environment
+from pgqueue.bench.pgbench import libpq_environment, read_log
 from pgqueue.bench.producing import VALUES_ROWS, script
 from pgqueue.bench.queries import statement
 from pgqueue.bench.report import Missing, number
@@ -242,7 +242,7 @@ def test_quick_has_every_case() -> None:
     )
 
     assert full == quick
-    assert seconds_of(cases_of(BenchSettings.of(quick=True)), BenchSettings.of(quick=True)) < 300
+    assert seconds_of(cases_of(BenchSettings.of(quick=True)), BenchSettings.of(quick=True)) < 310
 
 
 def test_every_floor_is_a_case_of_the_same_workload_measured_before() -> None:
@@ -321,3 +321,17 @@ def test_a_dsn_reaches_pgbench_through_the_environment() -> None:
 
     assert (found["PGHOST"], found["PGPORT"], found["PGUSER"]) == ("/run/pg", "5433", "u")
     assert (found["PGPASSWORD"], found["PGDATABASE"]) == ("secret", "d")
+
+
+def test_the_log_of_pgbench_tells_when_each_transaction_ended_and_what_it_took(
+    tmp_path: Path,
+) -> None:
+    """Beside a rate it has a seventh column, how late it was sent, which its time includes."""
+    (tmp_path / "plain.1").write_text("0 1 2500 0 1764000000 250000\n")
+    (tmp_path / "plain.1.1").write_text("3 1 2500 0 1764000001 500000 2000\n")
+    (tmp_path / "other.1").write_text("")
+
+    found = sorted(read_log(tmp_path / "plain"))
+
+    assert [ended for ended, _ in found] == [1764000000.25, 1764000001.5]
+    assert [took for _, took in found] == pytest.approx([0.0025, 0.0005])

@@ -2,22 +2,26 @@
 A steady stream of single-job transactions, one worker process: latency, and what a job costs.
 
 Server CPU is that of all processes of the server: the producers' backends, the WAL writer,
-autovacuum, and backends that have ended. WAL and commits are those of a job's whole life.
+autovacuum, and backends that have ended. WAL and commits are those of a job's whole life. The floor
+is a plain table at the same rate, without any queue: from sending the INSERT to its commit.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgqueue.bench.model import Aim, Case, Figure, Unavailable, latencies
-from pgqueue.bench.pgbench import stop
+from pgqueue.bench.model import FLOOR, Aim, Case, Figure, Unavailable, latencies
+from pgqueue.bench.pgbench import read_log, stop
 from pgqueue.bench.processes import stamps_of, workers
 from pgqueue.bench.queries import statement
 from pgqueue.bench.stamps import read_stamps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgqueue.bench.processes import Processes
     from pgqueue.bench.settings import BenchSettings
     from pgqueue.bench.stage import Counters, Stage
@@ -44,19 +48,44 @@ _AIMS = {
 Pair = tuple[float, float]  # when it was sent, and seen
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What was counted between two moments of a load, and how much it sent in all."""
+
+    warm_at: float
+    cold_at: float
+    before: Counters
+    after: Counters
+    worker_cpu: float | None
+    rate: float
+    transactions: int
+
+
 def cases(settings: BenchSettings) -> list[Case]:
-    """Each rate."""
-    return [
-        Case(
-            workload="steady",
-            name=f"{rate:,} jobs/s",
-            measure=partial(_measure, rate=rate),
-            aims=_AIMS.get(rate, ()),
-            runs=settings.long_runs,
-            seconds=settings.long_seconds + 3,
-        )
-        for rate in settings.rates
-    ]
+    """Each rate, beside a plain table."""
+    found = []
+    for rate in settings.rates:
+        floor = f"plain table, {rate:,} rows/s"
+        found += [
+            Case(
+                workload="steady",
+                name=floor,
+                measure=partial(_plain, rate=rate),
+                system=FLOOR,
+                runs=settings.long_runs,
+                seconds=settings.long_seconds,
+            ),
+            Case(
+                workload="steady",
+                name=f"{rate:,} jobs/s",
+                measure=partial(_measure, rate=rate),
+                floor=floor,
+                aims=_AIMS.get(rate, ()),
+                runs=settings.long_runs,
+                seconds=settings.long_seconds + 3,
+            ),
+        ]
+    return found
 
 
 def stream(stage: Stage, found: Processes, rate: int) -> tuple[list[Pair], list[Figure]]:
@@ -74,35 +103,19 @@ def stream(stage: Stage, found: Processes, rate: int) -> tuple[list[Pair], list[
     Raises:
         Unavailable: There is no pgbench.
     """
-    if stage.pgbench is None:
-        raise Unavailable("no pgbench found")
-    seconds = max(2.0, stage.settings.long_seconds)
-    script = statement("script_insert_stamp")
     offset = _clock_offset(stage)
-    process = stage.pgbench.start(stage.dsn, script, clients=CLIENTS, seconds=seconds, rate=rate)
-    try:
-        began = time.monotonic()
-        time.sleep(seconds * _WARM_UP_SHARE)
-        warm_at, before, worker = time.time(), stage.counters(), found.cpu_seconds()
-        time.sleep(max(0.1, seconds * 0.98 - (time.monotonic() - began)))
-        after, worker_after, cold_at = stage.counters(), found.cpu_seconds(), time.time()
-        load = stage.pgbench.finish(process, seconds=_GRACE_SECONDS)
-    finally:
-        stop(process)
+    load = _load(stage, "script_insert_stamp", rate, found)
     path = stamps_of(stage)
     stage.wait(
         lambda: found.check() and len(read_stamps(path)) >= load.transactions,
         "the worker keeps up",
         seconds=_EMPTY_SECONDS,
     )
-    pairs = [
-        (sent - offset, seen) for sent, seen in read_stamps(path) if warm_at <= seen <= cold_at
-    ]
+    pairs = [(sent - offset, seen) for sent, seen in read_stamps(path)]
+    pairs = [pair for pair in pairs if load.warm_at <= pair[1] <= load.cold_at]
     if not pairs:
         raise Unavailable("no job ran in time")
-    jobs = len(pairs)
-    cpu = None if worker is None or worker_after is None else worker_after - worker
-    return pairs, [*_costs(jobs, before, after, cpu), *_pace(pairs, load.rate, rate)]
+    return pairs, [*_costs(len(pairs), load), *_pace(pairs, load.rate, rate)]
 
 
 def _measure(stage: Stage, *, rate: int) -> list[Figure]:
@@ -111,15 +124,50 @@ def _measure(stage: Stage, *, rate: int) -> list[Figure]:
     return [*latencies([seen - sent for sent, seen in pairs]), *figures]
 
 
-def _costs(jobs: int, before: Counters, after: Counters, worker: float | None) -> list[Figure]:
+def _plain(stage: Stage, *, rate: int) -> list[Figure]:
+    log = stage.folder / "plain"
+    load = _load(stage, "script_insert_plain", rate, None, log=log)
+    took = [one for ended, one in read_log(log) if load.warm_at <= ended <= load.cold_at]
+    return [*latencies(took), *_costs(len(took), load)]
+
+
+def _load(
+    stage: Stage, script: str, rate: int, found: Processes | None, *, log: Path | None = None
+) -> _Window:
+    """Run *script* at *rate*, and read what is counted when all is warm and just before the end."""
+    if stage.pgbench is None:
+        raise Unavailable("no pgbench found")
+    seconds = max(2.0, stage.settings.long_seconds)
+    process = stage.pgbench.start(
+        stage.dsn, statement(script), clients=CLIENTS, seconds=seconds, rate=rate, log=log
+    )
+    try:
+        began = time.monotonic()
+        time.sleep(seconds * _WARM_UP_SHARE)
+        warm_at, before, worker = time.time(), stage.counters(), _cpu(found)
+        time.sleep(max(0.1, seconds * 0.98 - (time.monotonic() - began)))
+        after, worker_after, cold_at = stage.counters(), _cpu(found), time.time()
+        load = stage.pgbench.finish(process, seconds=_GRACE_SECONDS)
+    finally:
+        stop(process)
+    cpu = None if worker is None or worker_after is None else worker_after - worker
+    return _Window(warm_at, cold_at, before, after, cpu, load.rate, load.transactions)
+
+
+def _cpu(found: Processes | None) -> float | None:
+    return None if found is None else found.cpu_seconds()
+
+
+def _costs(jobs: int, load: _Window) -> list[Figure]:
+    before, after = load.before, load.after
     found = [
         Figure("WAL", (after.wal - before.wal) / jobs, "B/job"),
         Figure("commits", (after.commits - before.commits) / jobs, "per job"),
     ]
     if before.cpu is not None and after.cpu is not None:
         found.append(Figure("server CPU", (after.cpu - before.cpu) / jobs * 1e3, "ms/job"))
-    if worker is not None:
-        found.append(Figure("worker CPU", worker / jobs * 1e3, "ms/job"))
+    if load.worker_cpu is not None:
+        found.append(Figure("worker CPU", load.worker_cpu / jobs * 1e3, "ms/job"))
     return found
 
 
