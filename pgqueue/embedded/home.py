@@ -79,14 +79,15 @@ class Home:
         return self.path / "settings.conf"
 
     @classmethod
-    def temporary(cls, account: Account) -> Home:
+    def temporary(cls, account: Account, parent: Path | None = None) -> Home:
         """
         A new directory with a short path.
 
         Args:
             account: The server's user.
+            parent: Where; None for the place of temporary files.
         """
-        made = Path(tempfile.mkdtemp(prefix="pgqueue-", dir=_short_tmp()))
+        made = Path(tempfile.mkdtemp(prefix="pgqueue-", dir=parent or _short_tmp()))
         home = cls(path=made, account=account)
         home.prepare()
         return home

@@ -52,6 +52,7 @@ class EmbeddedServer:
         version: The major version.
         durable: False turns fsync off: fast, and a crash of the machine loses the data.
         settings: Server settings, for example `{"max_connections": 200}`.
+        parent: Where a temporary server's directory is made; None for the place of temporary files.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class EmbeddedServer:
         version: int = DEFAULT_VERSION,
         durable: bool = True,
         settings: Mapping[str, Setting] | None = None,
+        parent: Path | None = None,
     ) -> None:
         self.version = version
         self.durable = durable
         self.settings = dict(settings or {})
         self.temporary = data_dir is None
         self._path = None if data_dir is None else Path(data_dir).absolute()
+        self._parent = parent
         self._home: Home | None = None
         self._guard: Guard | None = None
 
@@ -151,7 +154,7 @@ class EmbeddedServer:
         account = server_account(None if self._path is None else self._path / "pgdata")
         binaries = readable_by(account, self.binaries)
         if self._path is None:
-            self._home = home = Home.temporary(account)
+            self._home = home = Home.temporary(account, self._parent)
             self._guard = Guard(home, _stop_command(binaries, home, "immediate"))
         else:
             self._home = home = Home(path=self._path, account=account)

@@ -28,6 +28,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_sort = off
 set enable_bitmapscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -96,6 +97,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_sort = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_drawn bigint := (select s.last_value from pgqueue.position_seq s);

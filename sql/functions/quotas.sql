@@ -77,6 +77,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_sort = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_quota pgqueue.tenant_settings;

@@ -168,6 +168,7 @@ create or replace function pgqueue.redrive_round(
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
     v_id uuid;

@@ -2,12 +2,14 @@
 -- Of such a circle one job waits for a parent, directly or through parents without a key, whose place was drawn later than its own (an
 -- order alone goes back in the sequence): it begins there, and where there is none, which is always but for a mistake of
 -- ours, no more than dependencies of ordered jobs are read. From each of at most 100 such jobs, each job that it waits for is looked at once.
+-- Without jit = off it was compiled: verify() took 0.5 s on an empty queue, 0.04 s since.
 create or replace function pgqueue.circles()
 returns table (job_id uuid, gate text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
     with recursive ahead (job_id, gate, seq, parent_id) as (
         select o.job_id, o.gate, o.seq, d.parent_id
@@ -48,12 +50,14 @@ revoke all on function pgqueue.circles() from public;
 
 -- Every violation of the invariants between the tables, from one snapshot. No rows = all is well. Reads everything: for
 -- tests and for doubts, not for dashboards. A login confined to a tenant gets no rows: they would name other tenants' jobs.
+-- On 15, compiled, it takes as long or longer: 3.7 s for 284,000 jobs either way.
 create or replace function pgqueue.verify()
 returns table (problem text, job_id uuid, detail text)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select p.problem, p.job_id, p.detail
     from (

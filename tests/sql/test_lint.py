@@ -29,6 +29,9 @@ _MISTAKES = {
     "function_leakproof": _FUNCTION.format("oops", f"{_PLPGSQL} leakproof", "begin end"),
     "function_overloaded": "create function pgqueue.cancel(p_job_id text) returns text"
     " language sql begin atomic select p_job_id; end",
+    "function_with_forced_plan_compiled": _FUNCTION.format(
+        "oops", f"{_PLPGSQL} set enable_seqscan = off", "begin end"
+    ),
     "function_with_loose_execute": _FUNCTION.format(
         "oops", _PLPGSQL, "begin execute 'select ' || 1; execute 'select 1'; end"
     ),

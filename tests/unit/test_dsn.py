@@ -49,7 +49,7 @@ def test_what_the_dsn_leaves_open_is_filled_in() -> None:
         "-c statement_timeout=30000 -c lock_timeout=10000"
         " -c idle_in_transaction_session_timeout=60000"
         " -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-        " -c tcp_user_timeout=30000"
+        " -c tcp_user_timeout=30000 -c jit=off"
         " -c default_transaction_isolation=read\\ committed"
     )
 
