@@ -32,6 +32,7 @@ comment on column pgqueue.settings.timeout_grace is 'How long after its deadline
 comment on column pgqueue.settings.aging is 'A job that has waited for so long is claimed with the next higher priority; 0 = off.';
 
 comment on column pgqueue.settings.limited is 'True: there are limits or ordering keys, and claims look at them. Set by itself.';
+comment on column pgqueue.settings.limited_names is 'The job types and queues that some limit is about; * = any. Claims spare the others a closer look. Set by itself.';
 
 comment on table pgqueue.job_types is 'What is known about job types. Workers declare them at start; operators change them with pgqueue.set_job_type(). NULL = the setting holds.';
 comment on column pgqueue.job_types.job_type is 'The type.';

@@ -13,9 +13,15 @@ begin
         raise exception 'this server is a standby; install on the primary' using errcode = '25006';
     end if;
     if (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user) then
-        if not exists (select from pg_catalog.pg_roles r where r.rolname = 'pgqueue_owner') then
-            create role pgqueue_owner nologin;
-        end if;
+        begin
+            if not exists (select from pg_catalog.pg_roles r where r.rolname = 'pgqueue_owner') then
+                create role pgqueue_owner nologin;
+            end if;
+        exception
+            -- Another database of the cluster installs at the same time.
+            when duplicate_object or unique_violation then
+                null;
+        end;
     end if;
     select pg_catalog.pg_get_userbyid(n.nspowner) into v_owner from pg_catalog.pg_namespace n where n.nspname = 'pgqueue';
     if v_owner is null then

@@ -1,13 +1,13 @@
--- Claiming where there are limits: claim() comes here once settings.limited is true. The protocol is told in limits.sql.
+-- Claiming what limits may be about: claim() comes here with what it has picked. The protocol is told in limits.sql.
 --
--- Per call: consume openings; then pick, weigh, park and start, in passes, until p_limit jobs have started or nothing is left. A call parks at
+-- Per call: weigh, park and start what claim() has picked; then pick, weigh, park and start, in passes, until p_limit jobs have started or nothing is left. A call parks at
 -- most about 2,000 jobs and then rings for the next one, so that jobs behind a million parked ones are reached.
 -- Later passes pick more than they may start, for most may be parked. If they are not, the rows behind the last start are let go at once, by a
 -- savepoint: held until the commit, other claims would pass over them and start later ones. A claim that comes in the milliseconds
 -- between still does. To look without locks, and lock then, ends that and costs more than it is worth: eight claimers that parked
 -- 1,000 jobs of a rate saw the same rows, and started 45 in two seconds instead of 200.
 
--- Pick up to p_limit ready rows as claim() does. Each priority of a queue is two lanes: jobs that were let out (positions below zero, no
+-- Pick and lock up to p_limit ready rows as claim() does; returns where they are. Each priority of a queue is two lanes: jobs that were let out (positions below zero, no
 -- floor), then the others. p_left: rows that this call has seen and left.
 create or replace function pgqueue.pick_ready(
     p_queues text[],
@@ -17,7 +17,7 @@ create or replace function pgqueue.pick_ready(
     p_not_now text[],
     p_left uuid[]
 )
-returns pgqueue.ready[]
+returns tid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -30,10 +30,10 @@ declare
     v_queues integer := cardinality(p_queues);
 begin
     return array(
-        select x.r
+        select x.tid
         from generate_series(0, 8 * v_queues - 1) as lane (n)
         cross join lateral (
-            select r
+            select r.ctid as tid
             from pgqueue.ready r
             where r.queue = p_queues[lane.n % v_queues + 1]
                 and r.priority = (lane.n / (2 * v_queues))::smallint
@@ -54,6 +54,25 @@ begin
 end
 $$;
 revoke all on function pgqueue.pick_ready(text[], integer, bigint[], text[], text[], uuid[]) from public;
+
+-- Ready rows that the caller has locked, in the order given.
+create or replace function pgqueue.rows_at(p_tids tid[])
+returns pgqueue.ready[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return array(
+        select x.r
+        from unnest(p_tids) as u (tid)
+        cross join lateral (select w as r from pgqueue.ready w where w.ctid = u.tid limit 1) x);
+end
+$$;
+revoke all on function pgqueue.rows_at(tid[]) from public;
 
 -- Whether any of these rows may have to pass a gate, by what the rows themselves tell. False spares the look at each job: claims of 100 jobs that no
 -- limit is about took 13 to 20 % more buffers from INSERT to report, and 16 to 26 % more CPU, as soon as anybody had a limit or an ordering key.
@@ -197,7 +216,7 @@ $$;
 revoke all on function pgqueue.take_tokens(text[], integer[], timestamptz) from public;
 
 -- Park ready rows that the caller has locked.
-create or replace function pgqueue.park(p_rows pgqueue.ready[], p_fates text[], p_gates text[])
+create or replace function pgqueue.park(p_tids tid[], p_rows pgqueue.ready[], p_fates text[], p_gates text[])
 returns void
 language sql
 volatile
@@ -207,19 +226,20 @@ set jit = off
 as $$
     with parked as materialized (
         select u.*
-        from unnest(p_fates, p_gates, p_rows) as u (fate, gate)
+        from unnest(p_tids, p_fates, p_gates, p_rows) as u (tid, fate, gate)
         where u.fate = 'park'
     ), gone as (
-        delete from pgqueue.ready r where r.job_id = any (array(select p.job_id from parked p))
+        delete from pgqueue.ready r where r.ctid = any (array(select p.tid from parked p))
     )
     insert into pgqueue.blocked (job_id, reason, gate, pos, ready_at, queue, priority, job_type, attempts, flags, expires_at)
     select p.job_id, 'limit', p.gate, case when p.pos < 0 then p.pos + 4611686018427387904 else p.pos end, p.ready_at, p.queue, p.priority,
         p.job_type, p.attempts, p.flags, p.expires_at
     from parked p;
 $$;
-revoke all on function pgqueue.park(pgqueue.ready[], text[], text[]) from public;
+revoke all on function pgqueue.park(tid[], pgqueue.ready[], text[], text[]) from public;
 
--- claim() where there are limits; it has checked its arguments and the worker.
+-- The rest of claim(), which has checked its arguments and the worker, and consumed openings. p_picked: the rows that it has picked and locked, NULL = it
+-- has not. p_again: an opening was busy.
 create or replace function pgqueue.claim_limited(
     p_worker bigint,
     p_queues text[],
@@ -227,7 +247,9 @@ create or replace function pgqueue.claim_limited(
     p_floors bigint[],
     p_types text[],
     p_not_now text[],
-    p_max_attempts integer
+    p_max_attempts integer,
+    p_picked tid[],
+    p_again boolean
 )
 returns table (
     job_id uuid,
@@ -255,6 +277,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+    v_tids tid[] := p_picked;
     v_rows pgqueue.ready[];
     v_fates record;
     v_started bigint := 0;
@@ -264,13 +287,14 @@ declare
     v_parked integer := 0;
     v_left uuid[] := array[]::uuid[];
     v_pick integer := p_limit;
-    v_again boolean := pgqueue.open_gates();
+    v_again boolean := p_again;
 begin
     for v_pass in 1..100 loop
         v_exact := v_pick <= p_limit - v_started;
         if not v_exact then
             begin
-                v_rows := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+                v_tids := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+                v_rows := pgqueue.rows_at(v_tids);
                 v_fates := pgqueue.weigh(v_rows, (p_limit - v_started)::integer);
                 v_needed := (array_positions(v_fates.fates, 'start'))[p_limit - v_started];
                 if v_needed < cardinality(v_rows) then
@@ -282,21 +306,24 @@ begin
             end;
         end if;
         if v_exact then
-            v_rows := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+            if v_pass > 1 or v_tids is null then
+                v_tids := pgqueue.pick_ready(p_queues, v_pick, p_floors, p_types, p_not_now, v_left);
+            end if;
+            v_rows := pgqueue.rows_at(v_tids);
             v_fates := pgqueue.weigh(v_rows, (p_limit - v_started)::integer);
         end if;
         exit when v_rows = '{}';
         if 'park' = any (v_fates.fates) then
-            perform pgqueue.park(v_rows, v_fates.fates, v_fates.gates);
+            perform pgqueue.park(v_tids, v_rows, v_fates.fates, v_fates.gates);
             v_parked := v_parked + cardinality(array_positions(v_fates.fates, 'park'));
         end if;
         return query
             with started as materialized (
                 select u.*, nextval('pgqueue.token_seq') as token
-                from unnest(v_fates.fates, v_rows) as u (fate)
+                from unnest(v_tids, v_fates.fates, v_rows) as u (tid, fate)
                 where u.fate = 'start'
             ), gone as (
-                delete from pgqueue.ready r where r.job_id = any (array(select s.job_id from started s))
+                delete from pgqueue.ready r where r.ctid = any (array(select s.tid from started s))
             ), owned as materialized (
                 select s.*, coalesce(j.max_attempts, t.max_attempts, p_max_attempts) as max_attempts,
                     -- Seconds, as in claim().
@@ -350,4 +377,4 @@ begin
     return;
 end
 $$;
-revoke all on function pgqueue.claim_limited(bigint, text[], integer, bigint[], text[], text[], integer) from public;
+revoke all on function pgqueue.claim_limited(bigint, text[], integer, bigint[], text[], text[], integer, tid[], boolean) from public;

@@ -11,7 +11,7 @@
 -- Sizes are those of jsonb before compression. A database without quotas pays nothing: the triggers are disabled.
 -- Proved by tests/sql/test_quotas.py and tests/races/test_quotas.py.
 
--- AFTER INSERT on jobs, per statement, while any tenant has a quota; by its name after the one that routes.
+-- AFTER INSERT on jobs, per statement, while any tenant has a quota (jobs_tenant_quota_all: while jobs without a tenant have one); by its name after the one that routes.
 create or replace function pgqueue.enforce_quotas()
 returns trigger
 language plpgsql
@@ -24,6 +24,11 @@ declare
     v_jobs bigint;
     v_largest bigint;
 begin
+    -- jobs_tenant_quota, without an argument: jobs without a tenant have no quota. Most INSERTs end here: 26,600 instructions instead of 96,200, of
+    -- which an empty trigger takes 11,100. In a statement of its own, for what the next one holds is set up whether it is used or not.
+    if tg_nargs = 0 and not exists (select from inserted i where i.tenant_id is not null) then
+        return null;
+    end if;
     -- Each tenant is looked up once, not each job: an INSERT of 100 jobs of others took 12 % more buffers.
     v_tenants := array(
         select d.tenant_id
@@ -196,8 +201,8 @@ $$;
 revoke all on function pgqueue.count_tenants() from public;
 
 -- What a tenant may have: jobs waiting, bytes of payload in those, bytes of payload in one. NULL = as many as it likes; '' = jobs without a
--- tenant. What waits already counts. The first quota of a database waits up to three seconds for open transactions that have inserted
--- jobs (55P03: try again); so does the removal of the last.
+-- tenant. What waits already counts. The first quota of a database, and that of '', waits up to three seconds for open transactions that have
+-- inserted jobs (55P03: try again); so does the removal of the last, and of that.
 create or replace function pgqueue.set_tenant_quota(
     p_tenant_id text,
     p_waiting_max bigint default null,
@@ -247,30 +252,45 @@ create or replace trigger jobs_tenant_quota
     after insert on pgqueue.jobs
     referencing new table as inserted
     for each statement execute function pgqueue.enforce_quotas();
+create or replace trigger jobs_tenant_quota_all
+    after insert on pgqueue.jobs
+    referencing new table as inserted
+    for each statement execute function pgqueue.enforce_quotas('all');
 create or replace trigger jobs_tenant_quota_updated
     after update of payload on pgqueue.jobs
     for each row when (new.payload is distinct from old.payload) execute function pgqueue.enforce_quotas_updated();
 
--- The triggers are enabled while any tenant has a quota. Nothing is locked when they are right already.
+-- The triggers are enabled while any tenant has a quota, one of the first two: the other way while jobs without a tenant have one. Nothing is
+-- locked when they are right already.
 create or replace function pgqueue.fit_quotas()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_wanted boolean := exists (
-        select from pgqueue.tenant_settings s
-        where s.waiting_max is not null or s.waiting_bytes_max is not null or s.payload_bytes_max is not null);
+    v_trigger record;
 begin
-    if v_wanted = (select t.tgenabled <> 'D' from pg_trigger t where t.tgrelid = 'pgqueue.jobs'::regclass and t.tgname = 'jobs_tenant_quota') then
+    for v_trigger in
+        select t.tgname, x.wanted
+        from (
+            select coalesce(bool_or(s.tenant_id = ''), false) as nobody, count(*) > 0 as anybody
+            from pgqueue.tenant_settings s
+            where s.waiting_max is not null or s.waiting_bytes_max is not null or s.payload_bytes_max is not null
+        ) q
+        cross join lateral (
+            values ('jobs_tenant_quota', q.anybody and not q.nobody), ('jobs_tenant_quota_all', q.nobody), ('jobs_tenant_quota_updated', q.anybody)
+        ) as x (name, wanted)
+        join pg_trigger t on t.tgrelid = 'pgqueue.jobs'::regclass and t.tgname = x.name
+        where x.wanted <> (t.tgenabled <> 'D')
+    loop
+        if v_trigger.wanted then
+            execute format('alter table pgqueue.jobs enable trigger %I', v_trigger.tgname);
+        else
+            execute format('alter table pgqueue.jobs disable trigger %I', v_trigger.tgname);
+        end if;
+    end loop;
+    if not found then
         return;
-    end if;
-    if v_wanted then
-        alter table pgqueue.jobs enable trigger jobs_tenant_quota;
-        alter table pgqueue.jobs enable trigger jobs_tenant_quota_updated;
-    else
-        alter table pgqueue.jobs disable trigger jobs_tenant_quota;
-        alter table pgqueue.jobs disable trigger jobs_tenant_quota_updated;
     end if;
     update pgqueue.installed_objects i set fingerprint = c.fingerprint
     from pgqueue.catalogue() c

@@ -100,7 +100,7 @@ begin
     if v_id is null then
         return;
     end if;
-    update pgqueue.settings s set limited = true;
+    perform pgqueue.note_limit(p_kind, p_name);
     if p_max_running is not null then
         perform pgqueue.adopt_running(v_id);
     end if;
@@ -115,6 +115,25 @@ begin
 end
 $$;
 revoke all on function pgqueue.store_limit(text, text, integer, integer, interval, integer, text, boolean) from public;
+
+-- From now on claims look at limits, and closer at jobs of this type or queue. Appends only: beside another call, or tend_limits(), which
+-- forgets names, it sees what that one has written once it has the row. A tenant's limit, and very many, may be about any job.
+create or replace function pgqueue.note_limit(p_kind text, p_name text)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    update pgqueue.settings s
+    set limited = true,
+        limited_names = case
+            when x.name = any (s.limited_names) then s.limited_names
+            when cardinality(s.limited_names) >= 50 then '{*}'
+            else s.limited_names || x.name
+        end
+    from (select case when p_kind = 'tenant' then '*' else p_name end as name) x;
+$$;
+revoke all on function pgqueue.note_limit(text, text) from public;
 
 -- Jobs that run already, since before p_before, take their places under a new limit. Skips what is locked: waiting for an open transaction, it
 -- would hold up the completions of all the others.
@@ -225,6 +244,33 @@ end
 $$;
 revoke all on function pgqueue.skip_ordered(uuid) from public;
 
+-- Part of tend_limits(): names that no limit is about any more. A limit that is being made is not seen here; note_limit() waits for this row, and
+-- adds its name after that.
+create or replace function pgqueue.forget_names()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from pgqueue.settings s cross join unnest(s.limited_names) as u (name)
+        where not exists (select from pgqueue.limits l where u.name = case when l.kind = 'tenant' then '*' else l.name end)
+            and (u.name <> '*' or (select count(*) from pgqueue.limits) <= 50))
+    then
+        perform from pgqueue.settings s for update skip locked;
+        if found then
+            -- A new statement: it sees every limit whose name was noted before the lock.
+            update pgqueue.settings s set limited_names = x.names
+            from (
+                select case when count(distinct d.name) > 50 then '{*}' else coalesce(array_agg(distinct d.name), '{}') end as names
+                from (select case when l.kind = 'tenant' then '*' else l.name end as name from pgqueue.limits l) d
+            ) x;
+        end if;
+    end if;
+end
+$$;
+revoke all on function pgqueue.forget_names() from public;
+
 -- Part of maintain(): give places to jobs that ran when their limit was set; forget full buckets; find what a producer could not say (start_limiting()) or a clock that was set back hides; stop
 -- looking at limits when there is none any more. Ordering keys keep it on once they have been used: an INSERT that has not committed cannot be
 -- seen, and found it on. Its job would wait for the next maintain() to turn it on again, or, while another INSERT that just did so keeps
@@ -283,9 +329,10 @@ begin
             and not exists (select from pgqueue.slots) and not exists (select from pgqueue.blocked b where b.gate is not null)
             and not exists (select from pgqueue.ready r where r.pos < 0)
         then
-            update pgqueue.settings s set limited = false;
+            update pgqueue.settings s set limited = false, limited_names = '{}';
         end if;
     end if;
+    perform pgqueue.forget_names();
 end
 $$;
 revoke all on function pgqueue.tend_limits(integer) from public;

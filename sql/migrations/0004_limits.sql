@@ -3,7 +3,9 @@
 insert into pgqueue.migrations (version, name) values (4, 'limits');
 
 alter table pgqueue.settings
-    add column limited boolean not null default false;
+    add column limited boolean not null default false,
+    -- Types and queues that some limit is about (note_limit()): claims read this row anyway.
+    add column limited_names text[] not null default '{}';
 
 alter table pgqueue.jobs
     add column concurrency_key text,

@@ -221,3 +221,20 @@ def test_a_claim_that_parks_holds_no_other_jobs_than_those_it_starts(open_sessio
 
     assert [one.job_id, *[job.job_id for job in two]] == first
     assert column(db, "select problem from pgqueue.verify()") == []
+
+
+def test_two_limits_made_at_once_are_both_looked_at(open_session: Open, sessions: Sessions) -> None:
+    """The second waits for the settings, and adds its name to what the first has written there."""
+    db, first = open_session(), open_session.transaction()
+    db.execute("select pgqueue.set_limit('job_type', 'old', 1)")
+    db.execute("select pgqueue.drop_limit('job_type', 'old')")
+    first.execute("select pgqueue.set_limit('job_type', 'a', 1)")
+    second = sessions.start(
+        open_session(), "select pgqueue.set_limit('job_type', 'b', 1)"
+    ).blocked()
+    db.execute("select pgqueue.tend_limits()")
+    first.commit()
+    second.rows()
+    db.execute("select pgqueue.tend_limits()")
+
+    assert value(db, "select limited_names from pgqueue.settings") == ["a", "b"]

@@ -91,10 +91,10 @@ _INTERNAL = (
     )
     | _set(
         """adopt_running change_limit
-    claim_limited enter_order gate_room gates_of hold_gates leave_gates
-    leave_order leave_places may_be_limited
-    let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates settle_gates
-    start_limiting store_limit take_tokens weigh why_hooked why_parked"""
+    claim_limited enter_order forget_names gate_room gates_of hold_gates leave_gates
+    leave_order leave_places may_be_limited note_limit
+    let_out open_gates open_later open_limit park pick_ready parents_first reopen_gates
+    rows_at settle_gates start_limiting store_limit take_tokens weigh why_hooked why_parked"""
     )
     | _set("leap_tokens next_token")
 )
@@ -142,7 +142,7 @@ _HIDDEN_FROM_PRODUCER = {
     ),
     "settings": _set(
         "strict_job_types backoff_base backoff_factor backoff_cap retention timeout_grace"
-        " limited aging"
+        " limited limited_names aging"
     ),
     "job_status": _set(""),
     "job_timeline": _set(""),

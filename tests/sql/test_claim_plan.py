@@ -26,13 +26,14 @@ _SESSIONS = {
     "no index scan": ["enable_indexscan = off", "enable_bitmapscan = off"],
     "parallel": ["parallel_setup_cost = 0", "parallel_tuple_cost = 0", "random_page_cost = 50"],
 }
+_STATEMENTS = ["limits of others", "no limit"]  # in this order
 _TABLES = ("ready", "running", "jobs", "scheduled", "job_types", "queues")
 
 
-def _parameters(db: Db) -> str:
-    """The claim's statement with its variables as parameters, as plpgsql prepares it."""
+def _parameters(db: Db, nth: int) -> str:
+    """One of the claim's statements with its variables as parameters, as plpgsql prepares it."""
     body = value(db, "select prosrc from pg_proc where oid = 'pgqueue.claim'::regproc")
-    statement = body[body.index("with picked") : body.index("from owned o;") + len("from owned o")]
+    statement = re.findall(r"with picked.*?from owned o(?=;)", body, re.DOTALL)[nth]
     names = {
         "p_queues": "text[]",
         "p_limit": "integer",
@@ -43,6 +44,7 @@ def _parameters(db: Db) -> str:
         "v_not_now": "text[]",
         "v_max_attempts": "integer",
         "v_commit": "text",
+        "v_names": "text[]",
     }
     for number, name in enumerate(names, start=1):
         statement = re.sub(rf"\b{name}\b", f"${number}", statement)
@@ -55,7 +57,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(below)
 
 
-def _plan(db: Db, by: int, limit: int) -> list[dict[str, Any]]:
+def _plan(db: Db, by: int, limit: int, nth: int) -> list[dict[str, Any]]:
     """The plan's nodes under the settings that the function carries."""
     with db.transaction():
         for setting in value(
@@ -63,11 +65,11 @@ def _plan(db: Db, by: int, limit: int) -> list[dict[str, Any]]:
         ):
             name, _, wanted = setting.partition("=")
             db.execute("select set_config(%s, %s, true)", (name, wanted))
-        db.execute(_parameters(db))
+        db.execute(_parameters(db, nth))
         found = value(
             db,
             "explain (format json) execute the_claim"
-            f"('{{default,other}}', {limit}, '{{1,2,3}}', {by}, null, 2, null, 5, null)",
+            f"('{{default,other}}', {limit}, '{{1,2,3}}', {by}, null, 2, null, 5, null, '{{t}}')",
         )
         db.execute("deallocate the_claim")
     return list(_nodes((found if isinstance(found, list) else json.loads(found))[0]["Plan"]))
@@ -75,7 +77,10 @@ def _plan(db: Db, by: int, limit: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("size", ["empty", "never analyzed", "analyzed", "huge on paper"])
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-def test_the_claim_neither_sorts_nor_scans_a_table(connect: Connect, size: str, mode: str) -> None:
+@pytest.mark.parametrize("beside", _STATEMENTS)
+def test_the_claim_neither_sorts_nor_scans_a_table(
+    connect: Connect, size: str, mode: str, beside: str
+) -> None:
     """Whatever the statistics say, ready is read through its claim index and the rest by key."""
     db = connect()
     by = worker(db)
@@ -91,7 +96,7 @@ def test_the_claim_neither_sorts_nor_scans_a_table(connect: Connect, size: str, 
                where relnamespace = 'pgqueue'::regnamespace and relkind = 'r'"""
         )
     db.execute("select set_config('plan_cache_mode', %s, false)", (mode,))
-    nodes = _plan(db, by, 100)
+    nodes = _plan(db, by, 100, _STATEMENTS.index(beside))
     types = {node["Node Type"] for node in nodes}
     indexes = {node.get("Index Name") for node in nodes}
 

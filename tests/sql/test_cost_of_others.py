@@ -21,8 +21,8 @@ _BATCH = 100
 _DEEP = 3_000  # lives that make every index as deep as it will be
 _LIVES = 6
 _MORE_MAX = 1.03
-# Counted 1.054 on PostgreSQL 15 beside limits and ordering keys; 1.2 by looking at each job.
-_BUFFERS_MORE_MAX_BEFORE_18 = 1.07
+# Counted 1.026 on PostgreSQL 15 beside signals, 1.01 beside limits and ordering keys.
+_BUFFERS_MORE_MAX_BEFORE_18 = 1.05
 
 
 def _life(db: Db, by: int, jobs: int, *, lives: int = _LIVES) -> Cost:
@@ -43,7 +43,7 @@ def _life(db: Db, by: int, jobs: int, *, lives: int = _LIVES) -> Cost:
 def test_a_plain_job_pays_nothing_for_what_others_use(
     dsn: str, db: Db, feature: Feature, figure: Callable[[str], None]
 ) -> None:
-    """WAL and buffers within 3 % of none configured (before 18: buffers within 7 %)."""
+    """WAL and buffers within 3 % of none configured (before 18: buffers within 5 %)."""
     db.execute(statement("install"))
     db.execute(statement("flow_prepare"))
     by = worker(db, lease="1 hour")

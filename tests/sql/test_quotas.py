@@ -281,13 +281,18 @@ def test_finished_jobs_are_forgotten_by_the_count(db: Db) -> None:
 
 def test_without_a_quota_the_triggers_are_disabled(db: Db) -> None:
     """They come with the first quota, go with the last, survive an install, and drift() agrees."""
-    query = "select distinct tgenabled::text from pg_trigger where tgname ~ '^jobs_tenant_quota'"
+    query = (
+        "select string_agg(tgenabled::text, '' order by tgname) from pg_trigger"
+        " where tgname ~ '^jobs_tenant_quota'"
+    )
     seen = []
-    for tenant, quota in (("a", 1), ("b", 1), ("a", None), ("b", None)):
+    for tenant, quota in (("a", 1), ("b", 1), ("", 1), ("a", None), ("", None), ("b", None)):
         db.execute("select pgqueue.set_tenant_quota(%s, %s)", (tenant, quota))
-        seen.append((column(db, query), db.execute("select * from pgqueue.drift()").fetchall()))
+        seen.append((value(db, query), db.execute("select * from pgqueue.drift()").fetchall()))
 
-    assert seen == [(["O"], [])] * 3 + [(["D"], [])]
+    # jobs_tenant_quota, _all (jobs without a tenant have one), _updated
+    assert [state for state, _ in seen] == ["ODO", "ODO", "DOO", "DOO", "ODO", "DDD"]
+    assert [drift for _, drift in seen] == [[]] * 6
 
 
 @pytest.mark.parametrize(
