@@ -57,6 +57,9 @@ _STEPS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "seconds": st.sampled_from([0, 1, 5, 10, 21, _LEASE_ENDS]),
         }
     ),
+    "deaths": st.fixed_dictionaries(
+        {"index": _index, "cancelled": st.booleans(), "zombie": st.booleans()}
+    ),
     "workers": st.fixed_dictionaries(
         {
             "what": st.sampled_from(["stop", "register", "heartbeat", "pause queue", "pause type"]),
@@ -79,7 +82,7 @@ class Lives(Calls):
         return [
             *("produce", "produce", "time", "time", "workers"),
             *("work", "work", "work") * ("queued" in statuses),
-            *("report", "report", "report") * ("running" in statuses),
+            *("report", "report", "report", "deaths") * ("running" in statuses),
             *("report",) * bool(self.tokens),
             *("on_a_job", "on_a_job") * bool(statuses),
         ]
@@ -137,6 +140,16 @@ class Lives(Calls):
         self.time_passes(seconds)
         if what:
             getattr(self, what)()
+
+    def deaths(self, index: int, *, cancelled: bool, zombie: bool) -> None:
+        """All workers die, a job of theirs perhaps just asked to stop; one may speak once more."""
+        if cancelled:
+            self.cancel(index)
+        self.time_passes(_LEASE_ENDS)
+        self.rescue()
+        if zombie:
+            self.work(index, 3, beats=True)
+            self.complete(index, partial=False)
 
     def workers(self, what: str, index: int) -> None:
         """They come and go; what is paused is resumed by the next such step."""

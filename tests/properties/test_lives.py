@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.machine import Lives
@@ -110,5 +111,6 @@ def test_random_lives_agree_with_the_model(
 def test_a_broken_function_does_not_agree(empty_dsn: str, mutant: str) -> None:
     """The machine finds it."""
     install_with_clock(empty_dsn, MUTANTS[mutant])
-    with pytest.raises(AssertionError):
+    # Flaky: found, and not again by the same steps, for backoff is drawn at random.
+    with pytest.raises((AssertionError, FlakyFailure)):
         _live(empty_dsn, _UNTIL_FOUND)
