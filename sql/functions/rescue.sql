@@ -223,15 +223,15 @@ begin
         select x.job_id
         from (
             (select w.job_id
-             from (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit 20 * p_limit) w
+             from (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit 20 * p_limit::bigint) w
              where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
             union all
             (select w.job_id
-             from (select s.job_id from pgqueue.scheduled s where s.expires_at <= v_now order by s.expires_at limit 20 * p_limit) w
+             from (select s.job_id from pgqueue.scheduled s where s.expires_at <= v_now order by s.expires_at limit 20 * p_limit::bigint) w
              where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
             union all
             (select w.job_id
-             from (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit 20 * p_limit) w
+             from (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit 20 * p_limit::bigint) w
              where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
         ) x
         order by x.job_id
