@@ -1,4 +1,5 @@
--- Rescue and expiry: jobs of dead workers, past their deadline, or no longer wanted. Parts of maintain().
+-- Rescue and expiry: jobs of dead workers, past their deadline, or no longer wanted. Parts of maintain(). And sweep(), which both share with
+-- signals' timeouts (look_at_signals()): it goes on after a job that cannot be moved.
 
 -- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
 -- worker ends as failed. A worker is dead when its lease ended; class 7067003 keeps a claim of its own in flight from
@@ -116,8 +117,9 @@ end
 $$;
 revoke all on function pgqueue.sweep(text, uuid[]) from public;
 
--- False = this sweep has failed on this job less than a minute ago. Inlined: one look into an index that is nearly always empty. A sweep's
--- query steps over 20 times what it takes at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no more.
+-- False = this sweep has failed on this job less than a minute ago. Inlined: one look into an index that is nearly always empty. The queries of
+-- expire() and look_at_signals() step over 20 times what they take at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no
+-- more. rescue() looks at all that dead workers ran and all that is late.
 create or replace function pgqueue.may_sweep(p_sweep text, p_job_id uuid, p_at timestamptz)
 returns boolean
 language sql
