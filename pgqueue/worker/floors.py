@@ -3,7 +3,7 @@ What a worker remembers of the ready table: below which position it has seen not
 
 See sql/functions/claim.sql. Jobs can still appear below a floor, so a claim without floors (a
 sweep) is due before every sleep, and now and then while busy: at most 2 % of the time. While claims
-come back short floors follow a tenth of a second later, which spares late commits that wait.
+come back short floors rise a tenth of a second later, so that few late commits wait for a sweep.
 
 In a fair queue (sql/functions/fairness.sql; its positions are even) a newcomer is placed beside the
 head as its producer saw it: behind claims that have not committed, and in a lane that ran empty up
@@ -34,7 +34,7 @@ LONG_SWEEPS = 3  # in a row: one may have waited for the machine or its disk
 # and a job below the floor waits for a sweep, 50 ms or more (1,000 jobs/s on a slow disk: p99 353
 # and 134 ms without this lag, 41 and 39 with it). A claim steps over what was claimed meanwhile.
 LAG_SECONDS = 0.1
-# Of a fair queue, also while its claims come full.
+# The same for a fair queue, whose floors lag also while its claims come full.
 FAIR_LAG_FULL_SECONDS = 0.2
 FAIR_LAG_SECONDS = 2.5
 

@@ -10,6 +10,7 @@
 -- the batch's advisory lock (7067008) after it has appended, and looks again: of two that finish the last two jobs at once the later one
 -- has to wait for the earlier one's commit, and sees both. It waits 100 ms at most, which is no deadlock even if the
 -- other waits for it; what it then cannot see, merge_batches() sees.
+-- The parts: here batches are opened, joined and closed; settle_batches.sql counts and enqueues those jobs.
 -- Lock order: everything else, then this lock, then the row of batches. Proved by tests/sql/test_batches.py and tests/races/test_batches.py.
 
 -- Open a batch. The three jobs are objects as enqueue_many() takes them, without keys of their own; their headers get batch_id and

@@ -16,6 +16,7 @@
 -- call (a claim of one job with its commit 827 -> 335 us of CPU, of 100 jobs 26 -> 19 us each). MATERIALIZED is a must: an inlined SKIP LOCKED subquery
 -- runs once per row of a nested loop and claims more than the limit.
 -- Proved by tests/sql/test_claim.py, test_claim_flush.py and tests/races/test_claim.py. Models: tests/model/floors.py, tests/model/lease.py.
+--
 -- A claim waits for its flush, unless the caller says p_flush => false, in a transaction that does nothing else: an idle worker does (from
 -- INSERT to handler, median of 350 jobs in turns, PostgreSQL 18: 4.69 -> 3.71 ms, the fastest tenth 3.39 -> 3.03).
 -- A crash of the server within three times wal_writer_delay (0.6 s) may then take the claim back: the job is ready again as if it had
@@ -30,7 +31,9 @@
 -- over by other claims. RETURN QUERY hands out rows and nothing else, so the places travel in a setting of this transaction, emptied before.
 -- Tried: the same statement for plain claims too (122,000 instructions per claim more for those); this one inside claim_limited() (1,500 per
 -- job more: rows pass through two functions); limits looked up in their table (1,000 per job, 100,000 per claim).
+-- Its statement and pick_ready() repeat the plain one; tests/sql/test_claim_copies.py says in what they differ.
 -- Proved by tests/sql/test_limits_of_others.py.
+--
 -- Commit a claim before you report its jobs: both in one transaction can deadlock with an enqueue() of the same unique key.
 
 -- Raises PQ004 unless the worker may claim; returns the types that it handles (NULL = any). Takes the shared lock
@@ -198,6 +201,7 @@ begin
                 from owned o;
             v_started := found;
             v_picked := nullif(current_setting('pgqueue.to_weigh', true), '')::tid[];
+            -- All started, or nothing was there: this call is over, as claim_limited() ends.
             if v_started or v_picked is null then
                 if v_again then
                     perform pgqueue.ring(p_queues);

@@ -11,6 +11,7 @@
 --                      tick in a skipped one
 --   anything else      the schedule goes by the calendar: a time in a repeated hour ticks at its first pass only; times
 --                      in a skipped hour tick once, at the moment the clock jumps
+-- The parts: here expressions are read; next_tick.sql goes by clock and zone.
 -- Proved by tests/sql/test_cron.py, against croniter over 40 zones.
 
 -- The numbers that one field of an expression stands for, sorted. Raises PQ006. p_names: at 1 the lowest number's name.

@@ -8,7 +8,8 @@
 -- If the holder is running, replace, debounce and merge make a follow-up: a job blocked until the holder finishes, which
 -- then holds the key. There is at most one; later requests change it. No request is ever dropped.
 -- A job with the same idempotency_key is the same job, finished or not, whatever on_duplicate says.
--- All return the id of the job that serves the request. Proved by tests/races/test_unique_key.py.
+-- All return the id of the job that serves the request. The parts: insert_many.sql reads JSON and inserts what has no keys, duplicates.sql the rest.
+-- Proved by tests/races/test_unique_key.py.
 
 -- Raises PQ006 unless p_on_duplicate is known, 42501 when a confined session names another tenant; returns the tenant.
 create or replace function pgqueue.check_enqueue(p_on_duplicate text, p_tenant_id text)

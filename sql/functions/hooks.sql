@@ -29,6 +29,7 @@
 -- owner sets hooks, and the function must belong to him, too, with its search_path pinned. Both are looked at again at each call:
 -- ALTER FUNCTION ... OWNER hands it to somebody who could replace it. A function of another owner is refused even as SECURITY
 -- DEFINER: he could make it SECURITY INVOKER between our look and our call.
+-- The parts: set_hook.sql sets and drops them, here they are called.
 -- Proved by tests/sql/test_hooks.py, tests/races/test_hooks.py and tests/security/test_hooks.py.
 
 -- Call one hook. Never from a client: our SECURITY DEFINER functions call it, as the owner. The planner's switches are set back

@@ -4,12 +4,16 @@
 -- Gate '0:<tenant>:<key>' is an ordering key: one job at a time, and only the first of pgqueue.ordered_jobs. A gate is no row: 100,000 keys that
 -- nobody uses cost nothing.
 --
+-- The parts: set_limit.sql makes limits and tends them, claim_limited.sql parks and starts, openings.sql lets out, ordering.sql keeps the order of keys.
+-- Which limits may be about a job is said four times, each as exactly as its caller needs: gates_of() here, may_be_limited() in claim_limited.sql,
+-- note_limit() and forget_names() in set_limit.sql. A new kind of limit belongs in all.
+--
 -- Producers know nothing of gates. Jobs wait in ready as any other, and a claim (claim_limited.sql) parks those that may not run: in blocked,
 -- reason 'limit', under the gate that refused them. What it costs follows the jobs admitted, for a parked job is not looked at again before its turn.
 --
 --   1. Who admits or parks holds the gate's lock (class 7067006), taken by try, never waited for. What is running is counted in a new statement
 --      after that, so the count has all that earlier holders did. A slot counts while its attempt is in running: a crash frees it.
---   2. Who ends an attempt, or takes away a job that was let out, takes no lock: he appends an opening and rings (leave_gates()).
+--   2. Who ends an attempt, or takes away a job that was let out, takes no lock: he appends an opening and rings (leave_gates() in openings.sql).
 --   3. Any claim, promote() and maintain() consume due openings: with the gate's lock, then in a new statement, let out as many jobs as there is room
 --      (let_out()). They go back to ready, to positions below zero, which claims look at first: a job keeps its place in the order of arrival.
 --   No wake-up is lost: a claim that parked a job because of an attempt that was just ending holds the lock until its commit; the opening of

@@ -1,5 +1,6 @@
 -- Maintenance: schedules, promotion of due jobs, rescue, expiry, retention, statistics. No leader: every worker calls
 -- maintain() now and then, psql or a cron may; each part lets one caller in at a time and moves a bounded number of rows.
+-- The parts: ticks.sql, promote.sql, aging.sql, rescue.sql, retain.sql, stats.sql; the others with what they tend.
 
 -- All parts of the maintenance, each bounded by p_limit. next_due_at: when to come back for promotion, a tick or a signal's timeout. Workers call it about once a second.
 -- A part that fails (an application's own trigger or foreign key, a deadlock) warns and leaves the others to do their work.

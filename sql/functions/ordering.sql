@@ -38,3 +38,30 @@ as $$
     insert into pgqueue.openings (gate) select distinct g.gate from gone g;
 $$;
 revoke all on function pgqueue.leave_order(uuid[]) from public;
+
+-- A failed job that blocks its ordering key (ordering_on_failure) gives way to those after it, and stays failed. False = it blocks nothing.
+create or replace function pgqueue.skip_ordered(p_job_id uuid)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_gate text;
+begin
+    perform pgqueue.check_job(p_job_id);
+    -- Locked: a retry() that finds the place and keeps it takes this row away.
+    perform from pgqueue.finished f where f.job_id = p_job_id for key share;
+    if not found then
+        return false;
+    end if;
+    delete from pgqueue.ordered_jobs o where o.job_id = p_job_id returning o.gate into v_gate;
+    if not found then
+        return false;
+    end if;
+    insert into pgqueue.openings (gate) values (v_gate);
+    perform pgqueue.ring_all();
+    return true;
+end
+$$;
+revoke all on function pgqueue.skip_ordered(uuid) from public;

@@ -1,4 +1,5 @@
--- Rescue and expiry: jobs of dead workers, past their deadline, or no longer wanted. Parts of maintain().
+-- Rescue and expiry: jobs of dead workers, past their deadline, or no longer wanted. Parts of maintain(). And sweep(), which both share with
+-- signals' timeouts (look_at_signals()): it goes on after a job that cannot be moved.
 
 -- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
 -- worker ends as failed. A worker is dead when its lease ended; class 7067003 keeps a claim of its own in flight from
@@ -116,8 +117,9 @@ end
 $$;
 revoke all on function pgqueue.sweep(text, uuid[]) from public;
 
--- False = this sweep has failed on this job less than a minute ago. Inlined: one look into an index that is nearly always empty. A sweep's
--- query steps over 20 times what it takes at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no more.
+-- False = this sweep has failed on this job less than a minute ago. Inlined: one look into an index that is nearly always empty. The queries of
+-- expire() and look_at_signals() step over 20 times what they take at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no
+-- more. rescue() looks at all that dead workers ran and all that is late.
 create or replace function pgqueue.may_sweep(p_sweep text, p_job_id uuid, p_at timestamptz)
 returns boolean
 language sql
@@ -223,15 +225,15 @@ begin
         select x.job_id
         from (
             (select w.job_id
-             from (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit 20 * p_limit) w
+             from (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit 20 * p_limit::bigint) w
              where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
             union all
             (select w.job_id
-             from (select s.job_id from pgqueue.scheduled s where s.expires_at <= v_now order by s.expires_at limit 20 * p_limit) w
+             from (select s.job_id from pgqueue.scheduled s where s.expires_at <= v_now order by s.expires_at limit 20 * p_limit::bigint) w
              where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
             union all
             (select w.job_id
-             from (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit 20 * p_limit) w
+             from (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit 20 * p_limit::bigint) w
              where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
         ) x
         order by x.job_id

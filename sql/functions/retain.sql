@@ -44,7 +44,7 @@ begin
             cross join lateral (select w.id from pgqueue.jobs w where w.id = f.job_id limit 1 for update skip locked) j
             where f.job_type = v_type and f.finished_at < v_before
             order by f.finished_at
-            limit case when v_turn <= cardinality(v_types) then least(p_limit / cardinality(v_types) + 1, p_limit - v_removed)
+            limit case when v_turn <= cardinality(v_types) then least(p_limit::bigint / cardinality(v_types) + 1, p_limit - v_removed)
                 else p_limit - v_removed end
         ) x;
         begin

@@ -1,4 +1,6 @@
--- Schedules: ticks become jobs. No leader: whoever calls run_schedules() (every worker does, within maintain(); psql or
+-- Schedules: ticks become jobs. Here they are set and paused; ticks.sql runs them.
+--
+-- No leader: whoever calls run_schedules() (every worker does, within maintain(); psql or
 -- pg_cron may) locks the schedules that are due, skipping those that another caller has, and moves next_tick_at on in the
 -- transaction that inserts the jobs. The primary key (schedule, tick) of schedule_runs is the second lock on that door.
 --

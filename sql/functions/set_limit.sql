@@ -1,4 +1,4 @@
--- Making and dropping limits, and what operators do about ordering keys.
+-- Making, dropping and tending limits. The protocol is told in limits.sql.
 
 -- Limit what is named. The whole limit is given each time: NULL = no such limit. kind 'job_type' or 'queue': all jobs of it together. 'tenant': a tenant, or
 -- '*' each tenant alone that has no row of its own. 'key': each concurrency_key alone, among the jobs of a type, or '*' of all types.
@@ -216,33 +216,6 @@ begin
 end
 $$;
 revoke all on function pgqueue.drop_limit(text, text) from public;
-
--- A failed job that blocks its ordering key (ordering_on_failure) gives way to those after it, and stays failed. False = it blocks nothing.
-create or replace function pgqueue.skip_ordered(p_job_id uuid)
-returns boolean
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_gate text;
-begin
-    perform pgqueue.check_job(p_job_id);
-    -- Locked: a retry() that finds the place and keeps it takes this row away.
-    perform from pgqueue.finished f where f.job_id = p_job_id for key share;
-    if not found then
-        return false;
-    end if;
-    delete from pgqueue.ordered_jobs o where o.job_id = p_job_id returning o.gate into v_gate;
-    if not found then
-        return false;
-    end if;
-    insert into pgqueue.openings (gate) values (v_gate);
-    perform pgqueue.ring_all();
-    return true;
-end
-$$;
-revoke all on function pgqueue.skip_ordered(uuid) from public;
 
 -- Part of tend_limits(): names that no limit is about any more. A limit that is being made is not seen here; note_limit() waits for this row, and
 -- adds its name after that.

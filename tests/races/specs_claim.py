@@ -26,6 +26,12 @@ def _two_ready(db: Db) -> dict[str, Any]:
     return {"first": insert(db), "second": insert(db), "by": worker(db)}
 
 
+def _two_ready_beside(db: Db) -> dict[str, Any]:
+    """Claims look closer, by another statement, and find that no limit is about these."""
+    db.execute("select pgqueue.set_limit('job_type', 'other', 1)")
+    return _two_ready(db)
+
+
 def _due(db: Db) -> dict[str, Any]:
     job = insert(db, run_at="2100-01-01")
     db.execute("update pgqueue.scheduled set due_at = '2001-01-01'")
@@ -94,6 +100,13 @@ SPECS = [
     Spec(
         name="claim / claim",
         setup=_two_ready,
+        sessions={"a": [f"begin; {_CLAIM}", _CLAIM, END], "b": [f"begin; {_CLAIM}", _CLAIM, END]},
+        check=_claim_claim,
+        at_least=80,
+    ),
+    Spec(
+        name="claim / claim beside a limit of others",
+        setup=_two_ready_beside,
         sessions={"a": [f"begin; {_CLAIM}", _CLAIM, END], "b": [f"begin; {_CLAIM}", _CLAIM, END]},
         check=_claim_claim,
         at_least=80,

@@ -46,8 +46,14 @@ MUTANTS = [
     ),
     Mutant(
         "a claim that locks nothing",
-        [("claim", "for update of r skip locked", "")],
+        [("claim", f"\n{' ' * 16}for update of r skip locked", "")],
         "claim / claim",
+        "23505",
+    ),
+    Mutant(
+        "a claim beside limits that locks nothing",
+        [("claim", f"\n{' ' * 24}for update of r skip locked", "")],
+        "claim / claim beside a limit of others",
         "23505",
     ),
     Mutant(

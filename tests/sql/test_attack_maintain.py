@@ -254,6 +254,22 @@ def test_as_many_as_a_sweep_takes_hide_nobody(db: Db, part: str) -> None:
     assert [place(db, job_id) for job_id in poison] == ["finished"] * 4
 
 
+def test_any_limit_will_do(db: Db) -> None:
+    """The largest integer means all: no part of maintenance multiplies it beyond its type."""
+    said: list[str] = []
+    db.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+    late = insert(db)
+    _due(db, "expire")
+    old = insert(db)
+    db.execute("select pgqueue.cancel(%s)", (old,))
+    db.execute("update pgqueue.finished set finished_at = '2020-01-01'")
+    db.execute("select pgqueue.maintain(2147483647)")
+
+    assert said == []
+    assert place(db, late) == "finished"
+    assert column(db, "select id from pgqueue.jobs") == [late]
+
+
 def test_what_a_sweep_failed_on_is_forgotten_in_time(db: Db) -> None:
     """When it has been tried again, or moved by somebody else."""
     poison, _ = _poisoned(db)
