@@ -88,6 +88,21 @@ def test_a_statement_for_several_queues_rings_each_once(open_session: Open) -> N
     assert sorted(_heard(listener, db)) == sorted(f"ring {_hash(db, q)}" for q in ("a", "b"))
 
 
+@pytest.mark.parametrize("job_type", ["t", "narrow"])
+def test_a_claim_that_found_a_gate_busy_rings(open_session: Open, job_type: str) -> None:
+    """For who comes next: what the gate lets out is not found by its holder, nor by this claim."""
+    db, listener, holder = open_session(), _listener(open_session), open_session.transaction()
+    db.execute("select pgqueue.set_limit('job_type', 'narrow', 5)")
+    db.execute("insert into pgqueue.openings (gate) select '-1'")
+    insert(db, job_type)
+    by = worker(db)
+    _rest(listener)
+    holder.execute("select pgqueue.hold_gates('{-1}')")
+    claim_one(db, by)
+
+    assert f"ring {_hash(db)}" in _heard(listener, db)
+
+
 def test_an_insert_that_rolls_back_rings_nobody(open_session: Open) -> None:
     """Never visible, never notified; the door can be closed again at once."""
     db, listener, producer = open_session(), _listener(open_session), open_session.transaction()

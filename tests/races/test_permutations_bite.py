@@ -180,8 +180,7 @@ def _break(db: Db, function: str, old: str, new: str) -> None:
            where p.pronamespace = 'pgqueue'::regnamespace and p.proname = %s""",
         function,
     )
-    # claim() has the statement twice, for queues with and without limits.
-    assert source.count(old) in {1, 2}, f"what is to be broken in {function}() has changed"
+    assert source.count(old) == 1, f"what is to be broken in {function}() has changed"
     db.execute(source.replace(old, new))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.costs import ENQUEUE, ENQUEUE_FUNCTION, cost
 from tests.support.sqljobs import claim, column, insert, insert_many, value, worker
 
 if TYPE_CHECKING:
@@ -135,3 +136,14 @@ def test_an_insert_beside_a_quota_of_others_checks_none(
     )
 
     assert found == times
+
+
+def test_an_insert_without_a_tenant_reads_no_more_beside_a_quota(db: Db) -> None:
+    """The trigger ends before it looks anything up."""
+    db.execute(ENQUEUE_FUNCTION)
+    db.execute("select pgqueue.set_job_type('t')")
+    before = min(cost(db, ENQUEUE, 1, "t")[0].buffers for _ in range(5))
+    db.execute("select pgqueue.set_tenant_quota('a', 5)")
+    after = min(cost(db, ENQUEUE, 1, "t")[0].buffers for _ in range(5))
+
+    assert after == before

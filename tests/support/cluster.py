@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 20
 _FROM_ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 _MEMORY = Path("/dev/shm")  # noqa: S108  # as a parent for mkdtemp
-_MEMORY_BYTES = 3 << 29  # of one server: 256 MB of WAL, the largest database of a test 400 MB
+_MEMORY_BYTES = 1_500 * 2**20  # of one server: 256 MB of WAL, the largest database of a test 400 MB
 _SETTINGS: dict[str, int | str] = {
     "max_connections": 200,
     "max_prepared_transactions": 10,
