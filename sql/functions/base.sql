@@ -7,7 +7,7 @@
 --   7067004 one maintainer at a time       1 promote, 2 rescue, 3 retain, 4 merge_stats, 5 expire, 6 merge_batches, 7 look_at_signals, 8 run_hooks, 9 age_waiting
 --   7067005 one installer at a time        second key 1                           install.sql, applications.sql
 --   7067006 a gate of a limit              second key hashtext(gate)              limits.sql, openings.sql, claim_limited.sql
---   7067007 one at a time over tenants     1 mark_lanes, 2 count_tenants          fairness.sql, quotas.sql
+--   7067007 one at a time over tenants     1 mark_lanes, 2 count_tenants, 3 set_tenant_quota   fairness.sql, quotas.sql
 --   7067008 a batch's numbers              second key hashtext(batch id)          batches.sql, settle_batches.sql
 --   7067009 one leap of token_seq at a time   second key 1                        tokens.sql
 --

@@ -202,7 +202,7 @@ revoke all on function pgqueue.count_tenants() from public;
 
 -- What a tenant may have: jobs waiting, bytes of payload in those, bytes of payload in one. NULL = as many as it likes; '' = jobs without a
 -- tenant. What waits already counts. The first quota of a database, and that of '', waits up to three seconds for open transactions that have
--- inserted jobs (55P03: try again); so does the removal of the last, and of that.
+-- inserted jobs (55P03: try again); so does the removal of the last, and of that, and each for another call that has not committed.
 create or replace function pgqueue.set_tenant_quota(
     p_tenant_id text,
     p_waiting_max bigint default null,
@@ -224,6 +224,8 @@ begin
         raise exception using errcode = 'PQ006', message = format('a quota of tenant %L makes no sense', p_tenant_id),
             hint = 'A tenant has at most 100 characters, and up to 10,000,000 waiting jobs; no quota is negative.';
     end if;
+    -- Two calls at once: which triggers are wanted depends on all quotas, and neither sees the other's. One was enforced twice, or not at all.
+    perform pg_advisory_xact_lock(7067007, 3);
     insert into pgqueue.tenant_settings as s (tenant_id, waiting_max, waiting_bytes_max, payload_bytes_max)
     values (p_tenant_id, p_waiting_max, p_waiting_bytes_max, p_payload_bytes_max)
     on conflict (tenant_id) do update set waiting_max = excluded.waiting_max, waiting_bytes_max = excluded.waiting_bytes_max,

@@ -117,15 +117,19 @@ end
 $$;
 revoke all on function pgqueue.sweep(text, uuid[]) from public;
 
--- False = this sweep has failed on this job less than a minute ago. Inlined: one look into an index that is nearly always empty. The queries of
--- expire() and look_at_signals() step over 20 times what they take at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no
+-- False = this sweep has failed on this job less than a minute ago; what is further ahead is from before the clock was set back. One look
+-- into an index that is nearly always empty; not inlined, for no function with a subquery is. The queries of expire() and
+-- look_at_signals() step over 20 times what they take at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no
 -- more. rescue() looks at all that dead workers ran and all that is late.
 create or replace function pgqueue.may_sweep(p_sweep text, p_job_id uuid, p_at timestamptz)
 returns boolean
 language sql
 stable
 begin atomic
-    select (select f.next_try_at from pgqueue.sweep_failures f where f.sweep = p_sweep and f.job_id = p_job_id limit 1) > p_at is not true;
+    select (
+        select f.next_try_at > p_at and f.next_try_at < p_at + interval '2 minutes'
+        from pgqueue.sweep_failures f where f.sweep = p_sweep and f.job_id = p_job_id limit 1
+    ) is not true;
 end;
 revoke all on function pgqueue.may_sweep(text, uuid, timestamptz) from public;
 

@@ -47,6 +47,39 @@ def test_what_commits_below_the_last_count_is_counted_by_the_next(open_session: 
     assert value(db, "select waiting from pgqueue.tenant_counts") == 10
 
 
+ENABLED = """select coalesce(array_agg(tgname::text order by tgname), '{}') from pg_trigger
+    where tgname ~ '^jobs_tenant_quota' and tgenabled <> 'D'"""
+
+
+def test_the_last_quota_goes_while_another_comes(open_session: Open, sessions: Sessions) -> None:
+    """The second call waits for the first, and finds that the triggers are off."""
+    db, first = open_session(), open_session.transaction()
+    db.execute("select pgqueue.set_tenant_quota('a', 10)")
+    first.execute("select pgqueue.set_tenant_quota('a')")
+    second = sessions.start(open_session(), "select pgqueue.set_tenant_quota('b', 0)").blocked()
+    first.commit()
+    second.rows()
+    with refused("PQ008"):
+        insert(db, tenant_id="b")
+
+    assert value(db, ENABLED) == ["jobs_tenant_quota", "jobs_tenant_quota_updated"]
+
+
+def test_the_quota_of_nobody_comes_with_another_and_none_counts_twice(
+    open_session: Open, sessions: Sessions
+) -> None:
+    """One of the two triggers is enabled: both wrote each job down."""
+    db, first = open_session(), open_session.transaction()
+    first.execute("select pgqueue.set_tenant_quota('a', 10)")
+    second = sessions.start(open_session(), "select pgqueue.set_tenant_quota('', 10)").blocked()
+    first.commit()
+    second.rows()
+    insert(db, tenant_id="a")
+
+    assert value(db, ENABLED) == ["jobs_tenant_quota_all", "jobs_tenant_quota_updated"]
+    assert value(db, "select count(*) from pgqueue.tenant_jobs") == 1
+
+
 def _fill(db: Db, count: int) -> int:
     return sum(
         sqlstate_of(db, "insert into pgqueue.jobs (job_type, tenant_id) values ('t', 'a')") is None

@@ -270,6 +270,18 @@ def test_any_limit_will_do(db: Db) -> None:
     assert column(db, "select id from pgqueue.jobs") == [late]
 
 
+def test_a_clock_set_back_does_not_make_the_minute_longer(db: Db) -> None:
+    """What says to be tried in an hour was written before that, and is tried now."""
+    poison, _ = _poisoned(db)
+    _due(db, "expire")
+    db.execute("select pgqueue.expire()")
+    db.execute("drop trigger refuse_poison on pgqueue.finished")
+    db.execute("update pgqueue.sweep_failures set next_try_at = next_try_at + interval '1 hour'")
+    db.execute("select pgqueue.expire()")
+
+    assert place(db, poison) == "finished"
+
+
 def test_what_a_sweep_failed_on_is_forgotten_in_time(db: Db) -> None:
     """When it has been tried again, or moved by somebody else."""
     poison, _ = _poisoned(db)
