@@ -184,11 +184,11 @@ comment on column pgqueue.hooks.function_schema is 'Where the function is.';
 comment on column pgqueue.hooks.function_name is 'Its name; it takes (text, uuid[]), returns uuid[] and belongs to the owner of the schema pgqueue.';
 comment on column pgqueue.hooks.events is 'What it hears of: insert, finish, retry, maintain.';
 
-comment on table pgqueue.sweep_failures is 'Jobs that maintenance could not move (an application''s own trigger refused): tried again after a minute, so that they hide no other job.';
-comment on column pgqueue.sweep_failures.sweep is 'Which part of it: rescue, expire or look_at_signals.';
-comment on column pgqueue.sweep_failures.job_id is 'The job.';
-comment on column pgqueue.sweep_failures.next_try_at is 'When it is tried again.';
-comment on column pgqueue.sweep_failures.error is 'What was said, and its SQLSTATE.';
+comment on table pgqueue.maintenance_failures is 'Jobs that maintenance could not move (an application''s own trigger refused): tried again after a minute, so that they hide no other job.';
+comment on column pgqueue.maintenance_failures.part is 'Which part of it: rescue, expire or look_at_signals.';
+comment on column pgqueue.maintenance_failures.job_id is 'The job.';
+comment on column pgqueue.maintenance_failures.next_try_at is 'When it is tried again.';
+comment on column pgqueue.maintenance_failures.error is 'What was said, and its SQLSTATE.';
 comment on table pgqueue.hook_calls is 'Failed and cancelled jobs whose hook raised an error when they finished: it is called again until it succeeds.';
 comment on column pgqueue.hook_calls.job_id is 'The job.';
 comment on column pgqueue.hook_calls.function_schema is 'Where the hook is.';

@@ -59,7 +59,7 @@ declare
     v_table text;
 begin
     foreach v_table in array array['jobs', 'schedules', 'schedule_runs', 'ready', 'scheduled', 'blocked', 'running', 'finished',
-        'attempts', 'dependencies', 'slots', 'ordered_jobs', 'limits', 'openings', 'gate_buckets', 'hook_calls', 'sweep_failures', 'job_results', 'completions', 'stats', 'stats_log',
+        'attempts', 'dependencies', 'slots', 'ordered_jobs', 'limits', 'openings', 'gate_buckets', 'hook_calls', 'maintenance_failures', 'job_results', 'completions', 'stats', 'stats_log',
         'tenants', 'callback_secrets', 'tenant_settings', 'tenant_jobs', 'tenant_counts', 'lane_marks', 'batches', 'batch_log', 'signals', 'signal_secret']
     loop
         execute format('alter table pgqueue.%I enable row level security', v_table);

@@ -28,7 +28,7 @@ declare
 begin
     perform pgqueue.check_isolation();
     promoted := 0; rescued := 0; expired := 0; removed := 0; merged := 0; enqueued := 0;
-    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote_due', 'age_waiting', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_sweep_failures', 'forget_schedule_runs', 'tend_limits',
+    foreach v_part in array array['mark_lanes', 'count_tenants', 'run_schedules', 'promote_due', 'age_waiting', 'rescue', 'expire', 'retain', 'merge_stats', 'forget_workers', 'forget_failures', 'forget_schedule_runs', 'tend_limits',
         'look_at_signals', 'forget_batches', 'merge_batches', 'run_hooks', 'open_gates']
     loop
         begin
@@ -45,7 +45,7 @@ begin
                 when 'merge_stats' then merged := pgqueue.merge_stats();
                 when 'tend_limits' then perform pgqueue.tend_limits(p_limit);
                 when 'forget_workers' then perform pgqueue.forget_workers();
-                when 'forget_sweep_failures' then perform pgqueue.forget_sweep_failures();
+                when 'forget_failures' then perform pgqueue.forget_failures();
                 when 'mark_lanes' then perform pgqueue.mark_lanes();
                 when 'count_tenants' then perform pgqueue.count_tenants();
                 when 'forget_schedule_runs' then perform pgqueue.forget_schedule_runs(p_limit);

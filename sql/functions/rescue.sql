@@ -1,4 +1,4 @@
--- Rescue and expiry: jobs of dead workers, past their deadline, or no longer wanted. Parts of maintain(). And sweep(), which both share with
+-- Rescue and expiry: jobs of dead workers, past their deadline, or no longer wanted. Parts of maintain(). And move_each(), which both share with
 -- signals' timeouts (look_at_signals()): it goes on after a job that cannot be moved.
 
 -- Take back the jobs of dead workers, and jobs past their deadline. The lost attempt counts: a job that keeps killing its
@@ -49,7 +49,7 @@ begin
     if v_gone <> '{}' then
         v_lost := array(
             select r from pgqueue.running r
-            where r.worker_id = any (v_gone) and pgqueue.may_sweep('rescue', r.job_id, v_now)
+            where r.worker_id = any (v_gone) and pgqueue.may_move('rescue', r.job_id, v_now)
             order by r.job_id
             limit p_limit
             for update skip locked);
@@ -57,7 +57,7 @@ begin
     v_late := array(
         select r from pgqueue.running r
         where r.deadline_at < clock_timestamp() - v_grace and r.worker_id <> all (v_gone)
-            and pgqueue.may_sweep('rescue', r.job_id, v_now)
+            and pgqueue.may_move('rescue', r.job_id, v_now)
         order by r.job_id
         limit greatest(p_limit - cardinality(v_lost), 0)
         for update skip locked);
@@ -65,7 +65,7 @@ begin
         select j.id from pgqueue.jobs j
         where j.id = any (array(select u.job_id from unnest(v_lost || v_late) u where u.flags <> 0))
         for update skip locked);
-    v_rescued := pgqueue.sweep('rescue', array(
+    v_rescued := pgqueue.move_each('rescue', array(
         select u.job_id from unnest(v_lost || v_late) u where u.flags = 0 or u.job_id = any (v_locked)));
     update pgqueue.workers w set rescued_at = clock_timestamp()
     where w.id = any (v_gone) and not exists (select from pgqueue.running r where r.worker_id = w.id);
@@ -77,9 +77,9 @@ revoke all on function pgqueue.rescue(integer) from public;
 -- What rescue(), expire() and look_at_signals() do to each of the jobs that they have found, all in one go. After an error that is undone
 -- and done one by one: a job that fails (an application's own trigger) warns, and stops nobody else. Only then is there a savepoint for each. A
 -- deadlock, a lock that is not to be had or a full disk says nothing about a job: the caller gets it, and comes again. What else is of class
--- 55 does: 55000 is what currval() of an untouched sequence raises. Those that failed are stepped over for a minute (may_sweep()): as many as
--- one sweep takes would hide the others for ever. Returns how many were moved. Proved by tests/sql/test_attack_maintain.py.
-create or replace function pgqueue.sweep(p_sweep text, p_job_ids uuid[])
+-- 55 does: 55000 is what currval() of an untouched sequence raises. Those that failed are stepped over for a minute (may_move()): as many as
+-- one call takes would hide the others for ever. Returns how many were moved. Proved by tests/sql/test_attack_maintain.py.
+create or replace function pgqueue.move_each(p_part text, p_job_ids uuid[])
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -90,7 +90,7 @@ declare
 begin
     begin
         foreach v_id in array p_job_ids loop
-            v_moved := v_moved + pgqueue.sweep_one(p_sweep, v_id)::integer;
+            v_moved := v_moved + pgqueue.move_one(p_part, v_id)::integer;
         end loop;
         return v_moved;
     exception when others then
@@ -101,53 +101,53 @@ begin
     v_moved := 0;
     foreach v_id in array p_job_ids loop
         begin
-            v_moved := v_moved + pgqueue.sweep_one(p_sweep, v_id)::integer;
+            v_moved := v_moved + pgqueue.move_one(p_part, v_id)::integer;
         exception when others then
             if left(sqlstate, 2) in ('40', '53') or sqlstate = '55P03' then
                 raise;
             end if;
-            insert into pgqueue.sweep_failures (sweep, job_id, next_try_at, error)
-            values (p_sweep, v_id, clock_timestamp() + interval '1 minute', format('%s (SQLSTATE %s)', sqlerrm, sqlstate))
-            on conflict (sweep, job_id) do update set next_try_at = excluded.next_try_at, error = excluded.error;
-            raise warning 'pgqueue.%() leaves job %: % (SQLSTATE %)', p_sweep, v_id, sqlerrm, sqlstate;
+            insert into pgqueue.maintenance_failures (part, job_id, next_try_at, error)
+            values (p_part, v_id, clock_timestamp() + interval '1 minute', format('%s (SQLSTATE %s)', sqlerrm, sqlstate))
+            on conflict (part, job_id) do update set next_try_at = excluded.next_try_at, error = excluded.error;
+            raise warning 'pgqueue.%() leaves job %: % (SQLSTATE %)', p_part, v_id, sqlerrm, sqlstate;
         end;
     end loop;
     return v_moved;
 end
 $$;
-revoke all on function pgqueue.sweep(text, uuid[]) from public;
+revoke all on function pgqueue.move_each(text, uuid[]) from public;
 
--- False = this sweep has failed on this job less than a minute ago; what is further ahead is from before the clock was set back. One look
+-- False = this part has failed on this job less than a minute ago; what is further ahead is from before the clock was set back. One look
 -- into an index that is nearly always empty; not inlined, for no function with a subquery is. The queries of expire() and
 -- look_at_signals() step over 20 times what they take at most: 20,000 such jobs (90 ms a call) hide nobody, and a million cost no
 -- more. rescue() looks at all that dead workers ran and all that is late.
-create or replace function pgqueue.may_sweep(p_sweep text, p_job_id uuid, p_at timestamptz)
+create or replace function pgqueue.may_move(p_part text, p_job_id uuid, p_at timestamptz)
 returns boolean
 language sql
 stable
 begin atomic
     select (
         select f.next_try_at > p_at and f.next_try_at < p_at + interval '2 minutes'
-        from pgqueue.sweep_failures f where f.sweep = p_sweep and f.job_id = p_job_id limit 1
+        from pgqueue.maintenance_failures f where f.part = p_part and f.job_id = p_job_id limit 1
     ) is not true;
 end;
-revoke all on function pgqueue.may_sweep(text, uuid, timestamptz) from public;
+revoke all on function pgqueue.may_move(text, uuid, timestamptz) from public;
 
 -- Forget failures that are over: who fails again is written down again. Part of maintain().
-create or replace function pgqueue.forget_sweep_failures()
+create or replace function pgqueue.forget_failures()
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    delete from pgqueue.sweep_failures f
+    delete from pgqueue.maintenance_failures f
     where f.ctid = any (array(
-        select d.ctid from pgqueue.sweep_failures d where d.next_try_at < clock_timestamp() - interval '1 minute' for update skip locked));
+        select d.ctid from pgqueue.maintenance_failures d where d.next_try_at < clock_timestamp() - interval '1 minute' for update skip locked));
 $$;
-revoke all on function pgqueue.forget_sweep_failures() from public;
+revoke all on function pgqueue.forget_failures() from public;
 
--- One job of a sweep. True = it was moved. Jobs rows are locked skipping: no sweep waits for somebody who holds one.
-create or replace function pgqueue.sweep_one(p_sweep text, p_job_id uuid)
+-- One job of those. True = it was moved. Jobs rows are locked skipping: nobody here waits for somebody who holds one.
+create or replace function pgqueue.move_one(p_part text, p_job_id uuid)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -157,7 +157,7 @@ declare
     v_now timestamptz := clock_timestamp();
     v_deadline_passed boolean;
 begin
-    case p_sweep
+    case p_part
         when 'rescue' then
             -- The caller has locked it.
             select r.* into v_running from pgqueue.running r where r.job_id = p_job_id;
@@ -177,11 +177,11 @@ begin
             perform from pgqueue.jobs j where j.id = p_job_id for update skip locked;
             return found and pgqueue.look_at_signal(p_job_id);
         else
-            raise exception 'no such sweep: %', p_sweep;
+            raise exception 'no such part: %', p_part;
     end case;
 end
 $$;
-revoke all on function pgqueue.sweep_one(text, uuid) from public;
+revoke all on function pgqueue.move_one(text, uuid) from public;
 
 -- One job is taken from its attempt: 'lost' or 'timed_out'. The caller has locked its running row. taken_back tells a
 -- late report of that attempt from a repeated one.
@@ -225,20 +225,20 @@ begin
     if not pg_try_advisory_xact_lock(7067004, 5) then
         return 0;
     end if;
-    return pgqueue.sweep('expire', array(
+    return pgqueue.move_each('expire', array(
         select x.job_id
         from (
             (select w.job_id
              from (select r.job_id from pgqueue.ready r where r.expires_at <= v_now order by r.expires_at limit 20 * p_limit::bigint) w
-             where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
+             where pgqueue.may_move('expire', w.job_id, v_now) limit p_limit)
             union all
             (select w.job_id
              from (select s.job_id from pgqueue.scheduled s where s.expires_at <= v_now order by s.expires_at limit 20 * p_limit::bigint) w
-             where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
+             where pgqueue.may_move('expire', w.job_id, v_now) limit p_limit)
             union all
             (select w.job_id
              from (select b.job_id from pgqueue.blocked b where b.expires_at <= v_now order by b.expires_at limit 20 * p_limit::bigint) w
-             where pgqueue.may_sweep('expire', w.job_id, v_now) limit p_limit)
+             where pgqueue.may_move('expire', w.job_id, v_now) limit p_limit)
         ) x
         order by x.job_id
         limit p_limit));

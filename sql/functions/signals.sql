@@ -272,11 +272,11 @@ begin
         return next;
         return;
     end if;
-    moved := pgqueue.sweep('look_at_signals', array(
+    moved := pgqueue.move_each('look_at_signals', array(
         select x.job_id from unnest(array(
             select w.job_id
             from (select b.job_id from pgqueue.blocked b where b.look_at <= v_now order by b.look_at limit 20 * p_limit::bigint) w
-            where pgqueue.may_sweep('look_at_signals', w.job_id, v_now) limit p_limit)) as x (job_id)
+            where pgqueue.may_move('look_at_signals', w.job_id, v_now) limit p_limit)) as x (job_id)
         order by x.job_id));
     select least(b.look_at, timestamptz '9999-12-30 00:00:00+00') into next_look_at from pgqueue.blocked b
     where b.look_at > v_now order by b.look_at limit 1;

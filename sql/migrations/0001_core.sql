@@ -287,13 +287,13 @@ create table pgqueue.running (
 create index running_deadline_at_idx on pgqueue.running (deadline_at) where deadline_at is not null;
 create index running_cancel_idx on pgqueue.running (worker_id) where cancel_requested_at is not null;
 
--- Jobs that a sweep (sql/functions/rescue.sql) could not move: it steps over them for a minute.
-create table pgqueue.sweep_failures (
-    sweep text not null,
+-- Jobs that a part of maintain() could not move (move_each() in sql/functions/rescue.sql): it steps over them for a minute.
+create table pgqueue.maintenance_failures (
+    part text not null,
     job_id uuid not null,
     next_try_at timestamptz not null,
     error text not null,
-    constraint sweep_failures_pkey primary key (sweep, job_id)
+    constraint maintenance_failures_pkey primary key (part, job_id)
 );
 
 create table pgqueue.finished (

@@ -81,9 +81,9 @@ _INTERNAL = (
     insert_inside join_batch look_at_batch look_at_signal read_signal_token retry_paused
     settle_batch store_signal wait_for_batch ask_hooks call_hook check_hook drop_hook
     redrive_round refused_of
-    finish_hooked forget_sweep_failures hold_back hooks_of may_sweep
-    raise_no_schedule refuse_check refused_status retry_one ring_all set_hook settle_hooks sweep
-    sweep_one take_to_wait tell_hooks uncount_success unhold"""
+    finish_hooked forget_failures hold_back hooks_of may_move
+    raise_no_schedule refuse_check refused_status retry_one ring_all set_hook settle_hooks move_each
+    move_one take_to_wait tell_hooks uncount_success unhold"""
     )
     | _set(
         """fit_turns place_anew set_fairness settled_pos take_turn check_quota enforce_quotas
@@ -106,7 +106,7 @@ _VIEWS = _set(
 )
 _TABLES = _set(
     """app_migrations attempts batch_log batches blocked callback_secrets completions dependencies
-    finished hook_calls hooks installed_objects sweep_failures
+    finished hook_calls hooks installed_objects maintenance_failures
     job_results job_types jobs migrations queues ready running schedule_runs scheduled schedules
     settings signal_secret signals stats stats_log tenants workers"""
 ) | _set(

@@ -176,7 +176,7 @@ def _poisoned(db: Db) -> tuple[UUID, UUID]:
 
 @pytest.mark.parametrize("part", ["expire", "rescue", "look_at_signals"])
 def test_a_job_that_cannot_end_stops_nobody_else(db: Db, part: str) -> None:
-    """It is named in a warning and stays where it is; the others of its sweep end as ever."""
+    """It is named in a warning and stays where it is; the others end as ever."""
     poison, other = _poisoned(db)
     if part == "expire":
         for table in ("jobs", "ready"):
@@ -198,7 +198,7 @@ def test_a_job_that_cannot_end_stops_nobody_else(db: Db, part: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["40P01", "53100", "55P03"])
-def test_what_says_nothing_about_a_job_stops_the_sweep(db: Db, state: str) -> None:
+def test_what_says_nothing_about_a_job_stops_the_call(db: Db, state: str) -> None:
     """A deadlock, a full disk, a lock that is not to be had: all is undone, and comes again."""
     poison, other = _poisoned(db)
     db.execute(
@@ -228,7 +228,7 @@ def _due(db: Db, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["expire", "rescue", "look_at_signals"])
-def test_as_many_as_a_sweep_takes_hide_nobody(db: Db, part: str) -> None:
+def test_as_many_as_one_call_takes_hide_nobody(db: Db, part: str) -> None:
     """It steps over those that failed; after a minute they are tried again."""
     first, _ = _poisoned(db)
     poison = [first, *(insert(db, "poison", max_attempts=1) for _ in range(3))]
@@ -240,15 +240,15 @@ def test_as_many_as_a_sweep_takes_hide_nobody(db: Db, part: str) -> None:
 
     assert place(db, last) == "finished"
     assert [place(db, job_id) for job_id in poison] == [before] * 4
-    assert set(column(db, "select job_id from pgqueue.sweep_failures")) == set(poison)
-    assert set(column(db, "select error from pgqueue.sweep_failures")) == {"never (SQLSTATE 55000)"}
+    assert set(column(db, "select job_id from pgqueue.maintenance_failures")) == set(poison)
+    assert set(column(db, "select error from pgqueue.maintenance_failures")) == {"never (SQLSTATE 55000)"}
 
     db.execute("drop trigger refuse_poison on pgqueue.finished")
     db.execute(f"select pgqueue.{part}()")
 
     assert [place(db, job_id) for job_id in poison] == [before] * 4
 
-    db.execute("update pgqueue.sweep_failures set next_try_at = clock_timestamp()")
+    db.execute("update pgqueue.maintenance_failures set next_try_at = clock_timestamp()")
     db.execute(f"select pgqueue.{part}()")
 
     assert [place(db, job_id) for job_id in poison] == ["finished"] * 4
@@ -276,25 +276,25 @@ def test_a_clock_set_back_does_not_make_the_minute_longer(db: Db) -> None:
     _due(db, "expire")
     db.execute("select pgqueue.expire()")
     db.execute("drop trigger refuse_poison on pgqueue.finished")
-    db.execute("update pgqueue.sweep_failures set next_try_at = next_try_at + interval '1 hour'")
+    db.execute("update pgqueue.maintenance_failures set next_try_at = next_try_at + interval '1 hour'")
     db.execute("select pgqueue.expire()")
 
     assert place(db, poison) == "finished"
 
 
-def test_what_a_sweep_failed_on_is_forgotten_in_time(db: Db) -> None:
+def test_what_maintenance_failed_on_is_forgotten_in_time(db: Db) -> None:
     """When it has been tried again, or moved by somebody else."""
     poison, _ = _poisoned(db)
     _due(db, "expire")
     db.execute("select pgqueue.maintain()")
 
-    assert column(db, "select job_id from pgqueue.sweep_failures") == [poison]
+    assert column(db, "select job_id from pgqueue.maintenance_failures") == [poison]
 
     db.execute("drop trigger refuse_poison on pgqueue.finished")
     db.execute(
-        "update pgqueue.sweep_failures set next_try_at = clock_timestamp() - interval '61 seconds'"
+        "update pgqueue.maintenance_failures set next_try_at = clock_timestamp() - interval '61 seconds'"
     )
     db.execute("select pgqueue.maintain()")
 
-    assert column(db, "select job_id from pgqueue.sweep_failures") == []
+    assert column(db, "select job_id from pgqueue.maintenance_failures") == []
     assert place(db, poison) == "finished"
