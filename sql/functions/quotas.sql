@@ -218,7 +218,8 @@ as $$
 declare
     v_has boolean := coalesce(p_waiting_max, p_waiting_bytes_max, p_payload_bytes_max) is not null;
 begin
-    if p_tenant_id is null or length(p_tenant_id) > 100 or p_waiting_max not between 0 and 10000000
+    perform pgqueue.check_given('tenant_id', p_tenant_id, 'select pgqueue.set_tenant_quota(''acme'', 1000); '''' means jobs without a tenant.');
+    if length(p_tenant_id) > 100 or p_waiting_max not between 0 and 10000000
         or p_waiting_bytes_max < 0 or p_payload_bytes_max < 0
     then
         raise exception using errcode = 'PQ006', message = format('a quota of tenant %L makes no sense', p_tenant_id),

@@ -95,7 +95,14 @@ with lanes as materialized (
         'Workers call pgqueue.maintain() every second; by hand: select * from pgqueue.maintain()'
     from (select extract(epoch from statement_timestamp() - min(s.due_at)) as seconds from pgqueue.scheduled s) late
     union all
-    select 9, 'batches that nobody closes',
+    select 9, 'jobs that maintenance cannot move',
+        case when count(*) = 0 then 'ok' else 'warn' end,
+        concat_ws(': ', count(*)::text || case when count(*) = 1001 then ' or more' else '' end,
+            left((array_agg(format('%s of %s, %s', f.part, f.job_id, f.error)))[1], 200)),
+        'A trigger of the application refuses it? It is tried again every minute: select * from pgqueue.maintenance_failures'
+    from (select x.part, x.job_id, x.error from pgqueue.maintenance_failures x limit 1001) f
+    union all
+    select 10, 'batches that nobody closes',
         case when count(*) = 0 then 'ok' else 'warn' end,
         concat_ws(': ', count(*)::text, left(string_agg(coalesce(b.name, b.id::text), ', ' order by b.created_at), 200)),
         'Open, all their jobs finished, and none added for a week: they are kept for ever. select pgqueue.close_batch(id); see pgqueue.batch_status'
@@ -111,13 +118,13 @@ with lanes as materialized (
     where b.unfinished = 0 and (j.created_at is null or j.created_at < statement_timestamp() - interval '7 days')
         and not exists (select from pgqueue.batch_log l where l.batch_id = b.id)
     union all
-    select 10, 'statistics not merged',
+    select 11, 'statistics not merged',
         case when count(*) > 50000 then 'fail' when count(*) > 10000 then 'warn' else 'ok' end,
         count(*)::text || case when count(*) = 50001 then ' or more' else '' end || ' rows',
         'Workers merge them every second; by hand: select pgqueue.merge_stats()'
     from (select from pgqueue.stats_log limit 50001) x
     union all
-    select 11, 'oldest transaction',
+    select 12, 'oldest transaction',
         case when not pg_has_role('pg_read_all_stats', 'usage') then 'unknown'
             when s.seconds > 3600 then 'fail' when s.seconds > 600 then 'warn' else 'ok' end,
         case when s.seconds is null then 'none' else format('%s s: %s', round(s.seconds), s.holder) end,
@@ -126,26 +133,26 @@ with lanes as materialized (
     from (select) one
     left join sessions s on true
     union all
-    select 12, 'oldest prepared transaction',
+    select 13, 'oldest prepared transaction',
         case when p.seconds > 600 then 'fail' when p.seconds > 60 then 'warn' else 'ok' end,
         case when p.seconds is null then 'none' else format('%s s: %s', round(p.seconds), p.holder) end,
         'Its snapshot and locks survive a restart. COMMIT PREPARED or ROLLBACK PREPARED'
     from (select) one
     left join prepared p on true
     union all
-    select 13, 'replication slots that hold rows back',
+    select 14, 'replication slots that hold rows back',
         case when s.xids > 50000000 then 'fail' when s.xids > 1000000 then 'warn' else 'ok' end,
         case when s.xids is null then 'none' else format('%s transactions: %s', s.xids, s.holder) end,
         'A standby with hot_standby_feedback runs a long query, or is gone: pg_drop_replication_slot(name)'
     from (select) one
     left join slots s on true
     union all
-    select 14, 'notify queue',
+    select 15, 'notify queue',
         case when pg_notification_queue_usage() >= 0.5 then 'fail' when pg_notification_queue_usage() >= 0.1 then 'warn' else 'ok' end,
         round(pg_notification_queue_usage()::numeric * 100, 1)::text || ' %',
         'A session that LISTENs sits in a long transaction. From 50 % on pgqueue wakes nobody and workers poll; at 100 % commits with NOTIFY fail'
     union all
-    select 15, 'dead rows in a hot table',
+    select 16, 'dead rows in a hot table',
         case when d.n_dead_tup > 1000000 then 'fail' when d.n_dead_tup > 100000 then 'warn' else 'ok' end,
         case when d.n_dead_tup > 0 then format('%s: %s dead, %s live, %s', d.relname, d.n_dead_tup, d.n_live_tup, pg_size_pretty(d.bytes))
             else 'none' end,
@@ -153,7 +160,7 @@ with lanes as materialized (
     from (select) one
     left join dead_rows d on true
     union all
-    select 16, 'server setting ' || s.name,
+    select 17, 'server setting ' || s.name,
         case when s.setting = s.wanted then 'ok' else s.otherwise end,
         s.setting,
         s.hint

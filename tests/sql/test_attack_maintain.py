@@ -227,6 +227,12 @@ def _due(db: Db, part: str) -> None:
     db.execute("update pgqueue.blocked set look_at = now(), timeout_at = now()")
 
 
+_ERRORS = "select error from pgqueue.maintenance_failures"
+_TRY_AT = "update pgqueue.maintenance_failures set next_try_at ="
+_HEALTH = """select value from pgqueue.health
+    where "check" = 'jobs that maintenance cannot move' and status = 'warn'"""
+
+
 @pytest.mark.parametrize("part", ["expire", "rescue", "look_at_signals"])
 def test_as_many_as_one_call_takes_hide_nobody(db: Db, part: str) -> None:
     """It steps over those that failed; after a minute they are tried again."""
@@ -241,14 +247,16 @@ def test_as_many_as_one_call_takes_hide_nobody(db: Db, part: str) -> None:
     assert place(db, last) == "finished"
     assert [place(db, job_id) for job_id in poison] == [before] * 4
     assert set(column(db, "select job_id from pgqueue.maintenance_failures")) == set(poison)
-    assert set(column(db, "select error from pgqueue.maintenance_failures")) == {"never (SQLSTATE 55000)"}
+    assert set(column(db, "select error from pgqueue.maintenance_failures")) == {
+        "never (SQLSTATE 55000)"
+    }
 
     db.execute("drop trigger refuse_poison on pgqueue.finished")
     db.execute(f"select pgqueue.{part}()")
 
     assert [place(db, job_id) for job_id in poison] == [before] * 4
 
-    db.execute("update pgqueue.maintenance_failures set next_try_at = clock_timestamp()")
+    db.execute(f"{_TRY_AT} clock_timestamp()")
     db.execute(f"select pgqueue.{part}()")
 
     assert [place(db, job_id) for job_id in poison] == ["finished"] * 4
@@ -276,7 +284,9 @@ def test_a_clock_set_back_does_not_make_the_minute_longer(db: Db) -> None:
     _due(db, "expire")
     db.execute("select pgqueue.expire()")
     db.execute("drop trigger refuse_poison on pgqueue.finished")
-    db.execute("update pgqueue.maintenance_failures set next_try_at = next_try_at + interval '1 hour'")
+    db.execute(
+        "update pgqueue.maintenance_failures set next_try_at = next_try_at + interval '1 hour'"
+    )
     db.execute("select pgqueue.expire()")
 
     assert place(db, poison) == "finished"
@@ -291,9 +301,7 @@ def test_what_maintenance_failed_on_is_forgotten_in_time(db: Db) -> None:
     assert column(db, "select job_id from pgqueue.maintenance_failures") == [poison]
 
     db.execute("drop trigger refuse_poison on pgqueue.finished")
-    db.execute(
-        "update pgqueue.maintenance_failures set next_try_at = clock_timestamp() - interval '61 seconds'"
-    )
+    db.execute(f"{_TRY_AT} clock_timestamp() - interval '61 seconds'")
     db.execute("select pgqueue.maintain()")
 
     assert column(db, "select job_id from pgqueue.maintenance_failures") == []
