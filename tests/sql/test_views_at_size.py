@@ -185,7 +185,7 @@ def test_the_latest_failures_cost_as_many_probes_as_there_are_rows(large: Db) ->
         ("unhandled", {"scheduled"}),
         ("worker_status", {"running", "stats_log"}),
         ("running_jobs", {"running"}),
-        ("health", {"running", "scheduled", "stats_log"}),
+        ("health", {"running", "scheduled", "stats_log", "maintenance_failures"}),
     ],
 )
 def test_no_view_of_the_whole_reads_history(large: Db, view: str, allowed: set[str]) -> None:
