@@ -34,7 +34,7 @@ SHOWN = [
     ("README.md", "Workers", "text", "a line of the log"),
     ("README.md", "Commands", "text", "written by a test"),
     ("tests/README.md", "", "sh", "the tests would start themselves"),
-    ("tests/bench/README.md", "To measure it again", "sh", "it takes most of an hour"),
+    ("tests/bench/README.md", "To measure it again", "sh", "it takes more than an hour"),
     ("tests/chaos/README.md", "To run it", "sh", "minutes each, and some of it needs root"),
 ]
 
