@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pgqueue.bench.stage import Stage
 
-__all__ = ["Step", "fill"]
+__all__ = ["Step", "in_parallel"]
 
 # The names of statements that run one after another, and their parameters.
 Step = tuple[tuple[str, ...], "Mapping[str, Any]"]
@@ -22,7 +22,7 @@ Step = tuple[tuple[str, ...], "Mapping[str, Any]"]
 _FILLERS = 4
 
 
-def fill(stage: Stage, steps: Sequence[Step]) -> None:
+def in_parallel(stage: Stage, steps: Sequence[Step]) -> None:
     """
     Run the steps, several at once, in no order.
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgqueue.bench.filling import fill
+from pgqueue.bench.filling import in_parallel
 from pgqueue.bench.lives import Lives, Way, median
 from pgqueue.bench.model import Aim, Case, Figure, Unavailable
 
@@ -98,7 +98,7 @@ def _fill(stage: Stage, kind: str, first: int, last: int, keys: int) -> None:
     """Insert jobs, and park them where claims would: claims would take minutes."""
     if kind == "limited":
         stage.execute("limit_keys")
-    fill(
+    in_parallel(
         stage,
         [
             (

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgqueue import calls
-from pgqueue.bench.filling import fill as in_parallel
+from pgqueue.bench.filling import in_parallel
 from pgqueue.bench.model import Aim, Case, Figure, Unavailable, percentile
 from pgqueue.bench.workloads.drain import QUEUE, registered_worker
 from pgqueue.calls import run
